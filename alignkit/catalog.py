@@ -1,0 +1,138 @@
+"""The single list of methods. Nothing heavy is imported: the command line and the documentation read it.
+
+A new method is one `Method(...)` here, its maths in `alignkit/objectives`, one file in `alignkit/trainers`, one recipe
+in `configs` and one page in `docs/methods`.
+"""
+
+import difflib
+import importlib
+from dataclasses import dataclass
+
+from .errors import InputError
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method: what it is called, where it comes from, which class trains it.
+
+    Attributes:
+        key: its name everywhere (command line, recipes, docs). Acronyms clash in this field; keys do not.
+        title: the name spelled out.
+        family: `"preference"`, `"online"`, `"ppo"`, `"iterative"` or `"diffusion"`.
+        paper_title, arxiv, citation: the paper, its arXiv id and BibTeX.
+        trainer: `"module:Class"` of the trainer.
+        config: `"module:Class"` of its configuration dataclass, the only home of the defaults.
+        summary: what the method does, in one or two sentences.
+        columns: the data set columns it needs.
+        metric: the number to watch, and what it should do.
+        status: what has been shown of it.
+    """
+
+    key: str
+    title: str
+    family: str
+    paper_title: str
+    arxiv: str
+    citation: str
+    trainer: str
+    config: str
+    summary: str
+    columns: tuple[str, ...]
+    metric: str
+    status: str
+
+    @property
+    def paper(self) -> dict[str, str]:
+        """The paper as TRL's model card takes it: {title, id, citation}."""
+        return {"title": self.paper_title, "id": self.arxiv, "citation": self.citation}
+
+    def load_trainer(self):
+        """Import and return the trainer class (heavy)."""
+        return _load(self.trainer)
+
+    def load_config(self):
+        """Import and return the configuration class (heavy)."""
+        return _load(self.config)
+
+
+def _load(path: str):
+    module, name = path.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+PAIR = ("prompt", "chosen", "rejected")
+
+_METHODS = [
+    Method(
+        key="dpo",
+        title="Direct Preference Optimization",
+        family="preference",
+        paper_title="Direct Preference Optimization: Your Language Model is Secretly a Reward Model",
+        arxiv="2305.18290",
+        citation="""@inproceedings{rafailov2023direct,
+    title        = {{Direct Preference Optimization: Your Language Model is Secretly a Reward Model}},
+    author       = {Rafailov, Rafael and Sharma, Archit and Mitchell, Eric and Manning, Christopher D. and Ermon, Stefano and Finn, Chelsea},
+    year         = 2023,
+    booktitle    = {Advances in Neural Information Processing Systems 36},
+}""",
+        trainer="alignkit.trainers.preference.dpo:DPOTrainer",
+        config="alignkit.trainers.preference.dpo:DPOConfig",
+        summary="Raises the likelihood of the chosen response against the rejected one, relative to a frozen "
+        "reference. Every loss type of `trl.DPOTrainer` is reachable through `loss_type`.",
+        columns=PAIR,
+        metric="rewards/margins rises from 0; rewards/accuracies rises above 0.5",
+        status="equal to trl.DPOTrainer step for step (tested)",
+    ),
+    Method(
+        key="madpo",
+        title="Margin-Adaptive Direct Preference Optimization",
+        family="preference",
+        paper_title="Margin Adaptive DPO: Leveraging Reward Model for Granular Control in Preference Optimization",
+        arxiv="2510.05342",
+        citation="""@misc{rho2025margin,
+    title        = {{Margin Adaptive DPO: Leveraging Reward Model for Granular Control in Preference Optimization}},
+    author       = {Rho, Hyung Gyu},
+    year         = 2025,
+    eprint       = {arXiv:2510.05342},
+}""",
+        trainer="alignkit.trainers.preference.madpo:MADPOTrainer",
+        config="alignkit.trainers.preference.madpo:MADPOConfig",
+        summary="DPO with a weight on each pair that grows where a reward model finds the pair hard and shrinks where "
+        "it disagrees with the label.",
+        columns=(*PAIR, "reward_margin"),
+        metric="rewards/margins rises from 0; madpo/weight_mean tells how the batch is weighted (1 is plain DPO)",
+        status="golden cases, closed-form optimum and claim check",
+    ),
+    Method(
+        key="modpo",
+        title="Multi-Objective Direct Preference Optimization",
+        family="preference",
+        paper_title="Beyond One-Preference-Fits-All Alignment: Multi-Objective Direct Preference Optimization",
+        arxiv="2310.03708",
+        citation="""@inproceedings{zhou2024beyond,
+    title        = {{Beyond One-Preference-Fits-All Alignment: Multi-Objective Direct Preference Optimization}},
+    author       = {Zhou, Zhanhui and Liu, Jie and Shao, Jing and Yue, Xiangyu and Yang, Chao and Ouyang, Wanli and Qiao, Yu},
+    year         = 2024,
+    booktitle    = {Findings of the Association for Computational Linguistics: ACL 2024},
+    pages        = {10586--10613},
+}""",
+        trainer="alignkit.trainers.preference.modpo:MODPOTrainer",
+        config="alignkit.trainers.preference.modpo:MODPOConfig",
+        summary="Trains one policy per weight vector on the pairs of one objective, with the rewards of the others as "
+        "a margin; the optimum is that of multi-objective RLHF.",
+        columns=(*PAIR, "chosen_margin_rewards", "rejected_margin_rewards"),
+        metric="rewards/margins rises above 0; modpo/margin is what the other objectives demand of each pair",
+        status="golden cases, closed-form optimum and claim check",
+    ),
+]
+
+METHODS: dict[str, Method] = {method.key: method for method in _METHODS}
+
+
+def get(key: str) -> Method:
+    """Return the method called `key`; raise `InputError` with the nearest names if there is none."""
+    if key in METHODS:
+        return METHODS[key]
+    near = difflib.get_close_matches(key, METHODS, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known methods: {', '.join(METHODS)}."
+    raise InputError(f"there is no method {key!r}; {hint}")

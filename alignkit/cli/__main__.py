@@ -1,0 +1,8 @@
+"""`python -m alignkit.cli` is `alignkit`."""
+
+import sys
+
+from . import main
+
+
+sys.exit(main())

@@ -1,0 +1,115 @@
+"""Log-probabilities of the pairs under further frozen models, computed once and kept as columns."""
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from ...errors import InputError
+
+
+logger = logging.getLogger(__name__)
+
+
+def add_frozen_reference(trainer, dataset, name: str, source: str):
+    """Return `dataset` with `{name}_chosen_logps` and `{name}_rejected_logps`, the log-probabilities under `source`.
+
+    With a PEFT policy and an adapter folder as `source`, the adapter is put beside the policy's on the same base; it
+    is taken off again afterwards, so no checkpoint carries it. Any other source is loaded as a second model for the
+    duration of the pass. The result is kept in `output_dir/references`, keyed by the tokens and the weights.
+
+    Args:
+        trainer: a `PreferenceTrainer` after its `__init__` of TRL.
+        dataset: tokenised pairs (`prompt_ids`, `chosen_ids`, `rejected_ids`).
+        name: prefix of the new columns.
+        source: adapter folder, model folder or Hub name.
+    """
+    columns = (f"{name}_chosen_logps", f"{name}_rejected_logps")
+    if not hasattr(dataset, "add_column"):
+        raise InputError(f"the frozen reference `{name}` ({source}) needs a map-style data set, not a streamed one.")
+    key = _fingerprint(dataset, source)
+    cache = Path(trainer.args.output_dir) / "references" / f"{key}.safetensors"
+    with trainer.accelerator.main_process_first():
+        cached = load_file(cache) if cache.exists() else None
+    if cached is None:
+        logger.info("Computing the log-probabilities under `%s` (%s).", name, source)
+        chosen, rejected = _compute(trainer, dataset, name, source)
+        cached = {"chosen": chosen, "rejected": rejected}
+        if trainer.accelerator.is_main_process:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            temporary = cache.with_suffix(".tmp")
+            save_file(cached, temporary)
+            os.replace(temporary, cache)
+        trainer.accelerator.wait_for_everyone()
+    return dataset.add_column(columns[0], cached["chosen"].tolist()).add_column(
+        columns[1], cached["rejected"].tolist()
+    )
+
+
+def _compute(trainer, dataset, name: str, source: str) -> tuple[torch.Tensor, torch.Tensor]:
+    from accelerate.utils import is_peft_model
+    from trl.trainer.utils import use_adapter
+
+    is_adapter = os.path.isfile(os.path.join(source, "adapter_config.json"))
+    beside = is_adapter and is_peft_model(trainer.model)
+    if beside:
+        policy = trainer.accelerator.unwrap_model(trainer.model)
+        policy.load_adapter(source, adapter_name=name, is_trainable=False)
+        try:
+            with use_adapter(policy, name):
+                return _run(trainer, policy, dataset, name)
+        finally:
+            policy.delete_adapter(name)
+    return _run(trainer, _load(trainer, source, is_adapter), dataset, name)
+
+
+def _load(trainer, source: str, is_adapter: bool):
+    """A second model for one pass, on the trainer's device, with TRL's fused LM head."""
+    from peft import AutoPeftModelForCausalLM
+    from trl.trainer.utils import add_fused_lm_head, create_model_from_path
+
+    dtype = trainer.model.dtype
+    if is_adapter:
+        model = AutoPeftModelForCausalLM.from_pretrained(source, dtype=dtype).merge_and_unload()
+    else:
+        model = create_model_from_path(source, dtype=dtype, device_map=None)
+    add_fused_lm_head(model)
+    return model.to(trainer.accelerator.device).eval()
+
+
+def _run(trainer, model, dataset, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    batch_size = trainer.args.precompute_ref_batch_size or trainer.args.per_device_train_batch_size
+    loader = DataLoader(dataset, batch_size=batch_size, collate_fn=trainer.data_collator, shuffle=False)
+    loader = trainer.accelerator.prepare_data_loader(loader)
+    was_training = model.training
+    model.eval()
+    chosen, rejected = [], []
+    for inputs in tqdm(
+        loader, desc=f"log-probabilities under {name}", disable=not trainer.accelerator.is_main_process
+    ):
+        with torch.no_grad(), trainer.accelerator.autocast():
+            _, logps = trainer.policy_pass(model, inputs)
+        pair = trainer.accelerator.gather_for_metrics(tuple(part.float() for part in logps.chunk(2)))
+        chosen.append(pair[0].cpu())
+        rejected.append(pair[1].cpu())
+    model.train(was_training)
+    return torch.cat(chosen), torch.cat(rejected)
+
+
+def _fingerprint(dataset, source: str) -> str:
+    """Hash of the tokens and of the weights of `source` (of its name, when it is not a local folder)."""
+    digest = hashlib.sha256()
+    for column in ("prompt_ids", "chosen_ids", "rejected_ids"):
+        for ids in dataset[column]:
+            digest.update(repr(ids).encode())
+    files = sorted(Path(source).glob("*.safetensors")) if os.path.isdir(source) else []
+    for path in files:
+        digest.update(path.read_bytes())
+    if not files:
+        digest.update(source.encode())
+    return digest.hexdigest()[:32]

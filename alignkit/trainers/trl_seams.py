@@ -1,0 +1,35 @@
+"""Every private method of TRL and transformers that alignkit overrides or calls, with the signature it was written for.
+
+A test compares this list with the installed versions, so that an upgrade fails there, loudly, and says what moved.
+"""
+
+TRL_VERSION = "1.16.0"
+
+# {"module:Class": {method: its parameters, in order}}
+SEAMS: dict[str, dict[str, tuple[str, ...]]] = {
+    "trl:DPOTrainer": {
+        "_compute_loss": ("self", "model", "inputs", "return_outputs"),
+        "_set_signature_columns_if_needed": ("self",),
+        "compute_ref_log_probs": ("self", "model", "inputs"),
+        "_save_checkpoint": ("self", "model", "trial"),
+    },
+    "transformers:Trainer": {
+        "_get_output_dir": ("self", "trial"),
+        "_push_from_checkpoint": ("self", "checkpoint_folder"),
+        "_save_checkpoint": ("self", "model", "trial"),
+        "save_model": ("self", "output_dir", "_internal_call"),
+    },
+}
+
+# Attributes that `trl.DPOTrainer` sets and alignkit reads.
+DPO_ATTRIBUTES = (
+    "_metrics",
+    "_signature_columns",
+    "_total_train_tokens",
+    "_tp_size",
+    "aux_loss_enabled",
+    "beta",
+    "precompute_ref_logps",
+    "ref_model",
+    "router_aux_loss_coef",
+)

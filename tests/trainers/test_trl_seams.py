@@ -1,0 +1,26 @@
+"""The installed TRL and transformers still have the seams that alignkit overrides."""
+
+import inspect
+
+import pytest
+import trl
+from trl.trainer import dpo_trainer
+
+from alignkit.catalog import _load
+from alignkit.trainers.trl_seams import DPO_ATTRIBUTES, SEAMS, TRL_VERSION
+
+
+def test_trl_is_the_version_the_seams_were_read_from():
+    assert trl.__version__ == TRL_VERSION
+
+
+@pytest.mark.parametrize("owner, method", [(owner, method) for owner in SEAMS for method in SEAMS[owner]])
+def test_seam_is_where_it_was(owner, method):
+    function = getattr(_load(owner), method)
+    assert tuple(inspect.signature(function).parameters) == SEAMS[owner][method]
+
+
+@pytest.mark.parametrize("name", DPO_ATTRIBUTES)
+def test_attribute_is_still_set_by_trl(name):
+    if name != "_signature_columns":  # transformers sets it
+        assert f"self.{name} " in inspect.getsource(dpo_trainer.DPOTrainer) + " "

@@ -1,0 +1,20 @@
+"""Train on preference pairs with any method of the family.
+
+    accelerate launch trainers/preference.py --method madpo --config configs/preference/madpo.yaml
+    accelerate launch --num_processes 4 trainers/preference.py --method dpo --config my.yaml --beta 0.2
+
+Every field of the method's config, of TRL's `ModelConfig`, `ScriptArguments` and `DatasetMixtureConfig` is a flag and a
+YAML key; `alignkit train madpo --help` lists them. `alignkit train` is the same with a pre-flight check first.
+"""
+
+import argparse
+import sys
+
+from alignkit.trainers.launch import main
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, add_help=False, allow_abbrev=False)
+    parser.add_argument("--method", required=True)
+    args, rest = parser.parse_known_args()
+    sys.exit(main([args.method, *rest]))
