@@ -18,6 +18,8 @@ _EXPORTS = {
     "MODPOTrainer": "alignkit.trainers.preference.modpo",
     "PreferenceConfig": "alignkit.trainers.preference.base",
     "PreferenceTrainer": "alignkit.trainers.preference.base",
+    "RewardConfig": "alignkit.trainers.reward",
+    "RewardTrainer": "alignkit.trainers.reward",
 }
 
 __all__ = ["__version__", *_EXPORTS]
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from .trainers.preference.dpo import DPOConfig, DPOTrainer
     from .trainers.preference.madpo import MADPOConfig, MADPOTrainer
     from .trainers.preference.modpo import MODPOConfig, MODPOTrainer
+    from .trainers.reward import RewardConfig, RewardTrainer
 
 
 def __getattr__(name: str):

@@ -18,7 +18,7 @@ class Method:
     Attributes:
         key: its name everywhere (command line, recipes, docs). Acronyms clash in this field; keys do not.
         title: the name spelled out.
-        family: `"preference"`, `"online"`, `"ppo"`, `"iterative"` or `"diffusion"`.
+        family: `"preference"`, `"reward"`, `"online"`, `"ppo"`, `"iterative"` or `"diffusion"`.
         paper_title, arxiv, citation: the paper, its arXiv id and BibTeX.
         trainer: `"module:Class"` of the trainer.
         config: `"module:Class"` of its configuration dataclass, the only home of the defaults.
@@ -123,6 +123,26 @@ _METHODS = [
         columns=(*PAIR, "chosen_margin_rewards", "rejected_margin_rewards"),
         metric="rewards/margins rises above 0; modpo/margin is what the other objectives demand of each pair",
         status="golden cases, closed-form optimum and claim check",
+    ),
+    Method(
+        key="reward",
+        title="Bradley-Terry reward model",
+        family="reward",
+        paper_title="Training language models to follow instructions with human feedback",
+        arxiv="2203.02155",
+        citation="""@inproceedings{ouyang2022training,
+    title        = {{Training language models to follow instructions with human feedback}},
+    author       = {Ouyang, Long and Wu, Jeff and Jiang, Xu and Almeida, Diogo and Wainwright, Carroll L. and others},
+    year         = 2022,
+    booktitle    = {Advances in Neural Information Processing Systems 35},
+}""",
+        trainer="alignkit.trainers.reward:RewardTrainer",
+        config="alignkit.trainers.reward:RewardConfig",
+        summary="A model with one score per response, trained on pairs; `alignkit label` scores data sets with it, and "
+        "the judges and rewards of the other methods use it.",
+        columns=PAIR,
+        metric="eval_accuracy rises above 0.5; margin, the mean score gap of the pairs, rises from 0",
+        status="trl.RewardTrainer, with exact resume",
     ),
 ]
 

@@ -125,7 +125,9 @@ def _resolve(base: ast.expr, tree: ast.Module, module: str) -> str | None:
 
 
 def _own_fields(node: ast.ClassDef | None) -> Iterator[FieldInfo]:
-    for item in node.body if node else ():
+    if node is None:
+        return
+    for item in node.body:
         if not isinstance(item, ast.AnnAssign) or not isinstance(item.target, ast.Name):
             continue
         name, annotation = item.target.id, ast.unparse(item.annotation)

@@ -59,11 +59,11 @@ def read_config(path: str) -> dict[str, Any]:
     return config
 
 
-def load_run(method_key: str, config_path: str | None = None, overrides: list[str] | None = None) -> Run:
+def load_run(method: str | Method, config_path: str | None = None, overrides: list[str] | None = None) -> Run:
     """Build the run of a method from a YAML file and flags (flags win).
 
     Args:
-        method_key: a key of the catalog.
+        method: a key of the catalog, or the entry itself.
         config_path: YAML file of field: value; `env:` sets environment variables, as in TRL.
         overrides: flags as typed, e.g. `["--beta", "0.2", "--loss_type", "sigmoid", "sft"]`.
 
@@ -73,7 +73,7 @@ def load_run(method_key: str, config_path: str | None = None, overrides: list[st
     """
     import os
 
-    method = get(method_key)
+    method = get(method) if isinstance(method, str) else method
     known = config_fields(method)
     config = read_config(config_path) if config_path else {}
     environment = config.pop("env", None) or {}

@@ -11,6 +11,7 @@ from ..config import Run
 from ..data import load, load_mixture
 from ..data.bundled import resolve_model
 from ..errors import InputError
+from .run_facts import changed_fields
 
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ def build_trainer(run: Run):
     )
     trainer.model_source = run.model.model_name_or_path
     trainer.model_revision = run.model.model_revision
+    trainer.model_settings = changed_fields(run.model)
     trainer.dataset_name = [item.path for item in run.mixture.datasets] or run.script.dataset_name
     return trainer
 

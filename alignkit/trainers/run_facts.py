@@ -1,6 +1,7 @@
 """What made a checkpoint: method, configuration, data and versions, written beside the weights."""
 
 import importlib.metadata
+import inspect
 import json
 import os
 from dataclasses import MISSING, fields
@@ -44,6 +45,7 @@ class RunFactsMixin:
     dataset_name: str | list[str] | None = None
     model_source: str | None = None
     model_revision: str | None = None
+    model_settings: dict[str, Any] = {}  # how the model was loaded and adapted: LoRA and quantisation fields
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False):
         super().save_model(output_dir, _internal_call)  # type: ignore[misc]
@@ -54,13 +56,15 @@ class RunFactsMixin:
 def run_facts(trainer) -> dict[str, Any]:
     """The facts of a run: {method, versions, model, dataset, config (what differs from the defaults), seed}."""
     args = trainer.args
+    quantised = {"load_in_4bit": True} if getattr(trainer.model, "is_loaded_in_4bit", False) else {}
     return {
         "method": trainer.method_key,
+        "alignkit_version": _version("alignkit"),
         "versions": {name: _version(name) for name in _VERSIONS},
         "model_name_or_path": trainer.model_source or trainer.model.config._name_or_path,
         "model_revision": trainer.model_revision,
         "dataset": trainer.dataset_name,
-        "config": changed_fields(args),
+        "config": {**changed_fields(args), **trainer.model_settings, **quantised},
         "seed": args.seed,
     }
 
@@ -83,7 +87,7 @@ def changed_fields(args) -> dict[str, Any]:
 def _own_fields(config_class: type) -> set[str]:
     """Names that the classes of this package add to or override in TRL's."""
     classes = [item for item in config_class.__mro__ if item.__module__.startswith("alignkit.")]
-    return {"beta", "loss_type", *(name for item in classes for name in item.__dict__.get("__annotations__", {}))}
+    return {"beta", "loss_type", *(name for item in classes for name in inspect.get_annotations(item))}
 
 
 def write_run_facts(trainer, folder: str) -> None:

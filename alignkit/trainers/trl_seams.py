@@ -9,6 +9,7 @@ TRL_VERSION = "1.16.0"
 SEAMS: dict[str, dict[str, tuple[str, ...]]] = {
     "trl:DPOTrainer": {
         "_compute_loss": ("self", "model", "inputs", "return_outputs"),
+        "_precompute_ref_logps": ("self", "dataset", "name", "batch_size"),
         "_set_signature_columns_if_needed": ("self",),
         "compute_ref_log_probs": ("self", "model", "inputs"),
         "_save_checkpoint": ("self", "model", "trial"),

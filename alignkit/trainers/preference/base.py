@@ -56,6 +56,11 @@ class PreferenceTrainer(RunFactsMixin, ExactResumeMixin, TRLDPOTrainer):
     _tag_names = ["alignkit", "trl", "dpo"]
 
     args: PreferenceConfig
+    train_dataset: Any
+    eval_dataset: Any
+    data_collator: Any
+    _signature_columns: list[str] | None
+    _columns: tuple[str, ...]
 
     def __init__(self, model=None, ref_model=None, args=None, train_dataset=None, eval_dataset=None, **kwargs):
         self._columns = self.extra_columns(args) if args is not None else ()
@@ -112,7 +117,13 @@ class PreferenceTrainer(RunFactsMixin, ExactResumeMixin, TRLDPOTrainer):
     def _set_signature_columns_if_needed(self):
         if self._signature_columns is None:
             super()._set_signature_columns_if_needed()
-            self._signature_columns = [*self._signature_columns, *self._columns]
+            self._signature_columns = [*(self._signature_columns or ()), *self._columns]
+
+    def _precompute_ref_logps(self, dataset, name, batch_size):
+        """As TRL's, but log-probabilities that the data set brings along are kept."""
+        if {"ref_chosen_logps", "ref_rejected_logps"} <= set(dataset.column_names or ()):
+            return dataset
+        return super()._precompute_ref_logps(dataset, name, batch_size)
 
     def compute_ref_log_probs(self, model, inputs):
         return super().compute_ref_log_probs(model, self.without_columns(inputs))
@@ -136,11 +147,12 @@ class PreferenceTrainer(RunFactsMixin, ExactResumeMixin, TRLDPOTrainer):
         columns = {name: inputs[name] for name in self._columns}
         inputs = self.without_columns(inputs)
         outputs, logps = self.policy_pass(model, inputs)
+        chosen_logps, rejected_logps = logps.chunk(2)
         if self.precompute_ref_logps:
-            ref_logps = inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
+            ref_chosen_logps, ref_rejected_logps = inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
         else:
-            ref_logps = self.compute_ref_log_probs(self.ref_model or self.model, inputs)
-        batch = PreferenceBatch(*logps.chunk(2), *ref_logps, columns)
+            ref_chosen_logps, ref_rejected_logps = self.compute_ref_log_probs(self.ref_model or self.model, inputs)
+        batch = PreferenceBatch(chosen_logps, rejected_logps, ref_chosen_logps, ref_rejected_logps, columns)
         loss = self.preference_loss(batch).mean()
         mask = inputs["completion_mask"][:, 1:]
         if self.args.sft_weight:

@@ -6,7 +6,7 @@ from typing import ClassVar
 from trl.trainer.dpo_config import DPOConfig as TRLDPOConfig
 
 from ...objectives.arguments import require_range
-from ..devices import bf16_by_default
+from ..devices import default_bf16
 
 
 # Fields that only change the losses of `trl.DPOTrainer`. A method with a loss of its own would ignore them silently.
@@ -50,8 +50,7 @@ class PreferenceConfig(TRLDPOConfig):
     own_loss_types: ClassVar[tuple[str, ...]] = ("sigmoid",)
 
     def __post_init__(self):
-        if self.bf16 is None:
-            self.bf16 = bf16_by_default(self.fp16)
+        default_bf16(self)
         super().__post_init__()
         require_range("beta", self.beta, 0.0, low_open=True)
         require_range("sft_weight", self.sft_weight, 0.0)

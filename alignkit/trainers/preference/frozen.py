@@ -38,7 +38,7 @@ def add_frozen_reference(trainer, dataset, name: str, source: str):
         cached = load_file(cache) if cache.exists() else None
     if cached is None:
         logger.info("Computing the log-probabilities under `%s` (%s).", name, source)
-        chosen, rejected = _compute(trainer, dataset, name, source)
+        chosen, rejected = frozen_logps(trainer, dataset, name, source)
         cached = {"chosen": chosen, "rejected": rejected}
         if trainer.accelerator.is_main_process:
             cache.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,8 @@ def add_frozen_reference(trainer, dataset, name: str, source: str):
     )
 
 
-def _compute(trainer, dataset, name: str, source: str) -> tuple[torch.Tensor, torch.Tensor]:
+def frozen_logps(trainer, dataset, name: str, source: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities in nats of the chosen and the rejected responses under the frozen model `source`, two [N]."""
     from accelerate.utils import is_peft_model
     from trl.trainer.utils import use_adapter
 
