@@ -4,8 +4,8 @@ This module only knows the names of the commands and one line about each; a comm
 called, and heavy libraries inside its `run`, so that `alignkit --help` answers at once.
 
 A command module has `add_arguments(parser)` and `run(args, extra) -> int`. `extra` holds the flags its parser did not
-know; only a module with `ACCEPTS_EXTRA = True` (the training commands, whose flags are the fields of a config class) is
-given any.
+know; only a module with `ACCEPTS_EXTRA = True` (its flags are the fields of a config class) is given any. One with
+`OWN_HELP = True` answers `--help` itself.
 """
 
 import argparse
@@ -19,6 +19,9 @@ COMMANDS = {
     "config": "copy a ready-to-run recipe",
     "check": "look at a configuration and its data before any weight is loaded",
     "train": "train with a method",
+    "loop": "iterate: generate, judge, pair, train",
+    "label": "add the scores, margins or win rates of a judge to a data set",
+    "best-of-n": "pick the best of n responses with reward models",
     "eval": "evaluate a model or an adapter on a suite",
     "export": "make a Hub-ready folder of a checkpoint, merge it, push it",
     "doctor": "compare this installation with the tested one",
@@ -40,13 +43,12 @@ def build_parser(commands: list[str]) -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, help_text in COMMANDS.items():
         command = load_command(name) if name in commands else None
-        # A training command lists the fields of its method on --help; it says so by taking extra flags.
         subparser = subparsers.add_parser(
             name,
             help=help_text,
             description=help_text[0].upper() + help_text[1:] + ".",
             allow_abbrev=False,
-            add_help=not getattr(command, "ACCEPTS_EXTRA", False),
+            add_help=not getattr(command, "OWN_HELP", False),
         )
         if command is not None:
             command.add_arguments(subparser)
@@ -55,7 +57,7 @@ def build_parser(commands: list[str]) -> argparse.ArgumentParser:
 
 def load_command(name: str):
     """Import the module of one command."""
-    return importlib.import_module(f"alignkit.cli.{name}")
+    return importlib.import_module(f"alignkit.cli.{name.replace('-', '_')}")
 
 
 def main(argv: list[str] | None = None) -> int:

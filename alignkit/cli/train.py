@@ -10,6 +10,7 @@ from alignkit.errors import InputError
 
 
 ACCEPTS_EXTRA = True
+OWN_HELP = True
 
 EPILOG = """\
 Every field of the method's config is a YAML key and a flag: `alignkit train METHOD --help` lists them.
@@ -25,7 +26,7 @@ class _MethodHelp(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None):
         parser.print_help()
         if namespace.method in catalog.METHODS:
-            print("\n" + fields_help(namespace.method))
+            print("\n" + fields_help(catalog.get(namespace.method)))
         parser.exit()
 
 
@@ -38,12 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip_check", action="store_true", help="do not run the pre-flight check first")
 
 
-def fields_help(key: str) -> str:
+def fields_help(method: catalog.Method) -> str:
     """The fields of a method as text, its own first, with defaults and help."""
     import textwrap
 
-    lines = [f"Fields of {key}:"]
-    for field in config_fields(catalog.get(key)).values():
+    lines = [f"Fields of {method.key}:"]
+    for field in config_fields(method).values():
         default = "" if field.default is NOT_GIVEN else f" = {field.default!r}"
         lines.append(f"  --{field.name} ({field.annotation}{default})")
         lines.extend(textwrap.wrap(field.help, 110, initial_indent="      ", subsequent_indent="      "))

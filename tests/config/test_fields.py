@@ -6,10 +6,9 @@ import sys
 
 import pytest
 
-from alignkit.catalog import METHODS
+from alignkit.catalog import METHODS, _load
 from alignkit.config import NOT_GIVEN
-from alignkit.config.fields import SHARED_CONFIGS, _REEXPORTS, class_fields
-from alignkit.catalog import _load
+from alignkit.config.fields import _REEXPORTS, SHARED_CONFIGS, class_fields
 
 
 @pytest.mark.parametrize("path", [*(method.config for method in METHODS.values()), *SHARED_CONFIGS])

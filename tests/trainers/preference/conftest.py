@@ -36,9 +36,3 @@ def lora():
     from peft import LoraConfig
 
     return LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM")
-
-
-def largest_difference(left, right) -> float:
-    """Largest absolute difference between the parameters of two models."""
-    pairs = zip(left.state_dict().items(), right.state_dict().items(), strict=True)
-    return max((a - b).abs().max().item() for (_, a), (_, b) in pairs)

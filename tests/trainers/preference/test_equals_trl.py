@@ -1,13 +1,20 @@
 """Where a method's limit is DPO, the trainer is `trl.DPOTrainer`, step for step."""
 
 import pytest
+from model_weights import largest_difference
 from trl import DPOConfig as TRLDPOConfig
 from trl import DPOTrainer as TRLDPOTrainer
 
-from alignkit import DPOConfig, DPOTrainer, MADPOConfig, MADPOTrainer, MODPOConfig, MODPOTrainer
-from alignkit import PreferenceConfig, PreferenceTrainer
-
-from .conftest import largest_difference
+from alignkit import (
+    DPOConfig,
+    DPOTrainer,
+    MADPOConfig,
+    MADPOTrainer,
+    MODPOConfig,
+    MODPOTrainer,
+    PreferenceConfig,
+    PreferenceTrainer,
+)
 
 
 def trained(trainer_class, config, model, data, peft_config=None):

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from resume_worker import run
 from safetensors.torch import load_file
-
-from .resume_worker import run
 
 
 WORKER = Path(__file__).with_name("resume_worker.py")
@@ -20,14 +19,27 @@ WORKER = Path(__file__).with_name("resume_worker.py")
 def launch(task, processes=1):
     command = [sys.executable, str(WORKER), json.dumps(task)]
     if processes > 1:
-        launcher = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes), "--mixed_precision"]
+        launcher = [
+            "-m",
+            "accelerate.commands.launch",
+            "--cpu",
+            "--num_processes",
+            str(processes),
+            "--mixed_precision",
+        ]
         port = str(29500 + os.getpid() % 2000)
         command[1:1] = [*launcher, "no", "--num_machines", "1", "--dynamo_backend", "no", "--main_process_port", port]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
 
 
 def weights(folder):
-    file = next(Path(folder) / name for name in ("adapter_model.safetensors", "model.safetensors") if (Path(folder) / name).exists())
+    file = next(
+        Path(folder) / name
+        for name in ("adapter_model.safetensors", "model.safetensors")
+        if (Path(folder) / name).exists()
+    )
     return load_file(file)
 
 
@@ -52,7 +64,9 @@ def test_killed_and_resumed_equals_uninterrupted(bundled_model_dir, tmp_path, ro
     assert sorted(path.name for path in Path(cut).glob("checkpoint-*")) == ["checkpoint-5"]
     run({**task, "output_dir": cut})
     assert_equal_weights(whole, cut)
-    states = [json.loads((Path(folder) / "checkpoint-8" / "trainer_state.json").read_text()) for folder in (whole, cut)]
+    states = [
+        json.loads((Path(folder) / "checkpoint-8" / "trainer_state.json").read_text()) for folder in (whole, cut)
+    ]
     losses = [[entry["loss"] for entry in state["log_history"] if "loss" in entry] for state in states]
     assert losses[0] == losses[1] and len(losses[0]) == 8
 
