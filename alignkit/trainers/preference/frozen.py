@@ -63,10 +63,10 @@ def frozen_logps(trainer, dataset, name: str, source: str) -> tuple[torch.Tensor
         policy.load_adapter(source, adapter_name=name, is_trainable=False)
         try:
             with use_adapter(policy, name):
-                return _run(trainer, policy, dataset, name)
+                return logps_of(trainer, policy, dataset, name)
         finally:
             policy.delete_adapter(name)
-    return _run(trainer, _load(trainer, source, is_adapter), dataset, name)
+    return logps_of(trainer, _load(trainer, source, is_adapter), dataset, name)
 
 
 def _load(trainer, source: str, is_adapter: bool):
@@ -83,7 +83,7 @@ def _load(trainer, source: str, is_adapter: bool):
     return model.to(trainer.accelerator.device).eval()
 
 
-def _run(trainer, model, dataset, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+def logps_of(trainer, model, dataset, name: str) -> tuple[torch.Tensor, torch.Tensor]:
     batch_size = trainer.args.precompute_ref_batch_size or trainer.args.per_device_train_batch_size
     loader = DataLoader(dataset, batch_size=batch_size, collate_fn=trainer.data_collator, shuffle=False)
     loader = trainer.accelerator.prepare_data_loader(loader)

@@ -1,0 +1,59 @@
+"""`alignkit check KEY --config FILE`: look at a run before any weight is loaded."""
+
+import argparse
+import sys
+from typing import Any
+
+from ..errors import InputError
+
+
+HELP = "look at a configuration and its data before any weight is loaded"
+ACCEPTS_EXTRA = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command; any other flag is a field of the method's config."""
+    parser.add_argument("method", help="key of the method (`alignkit methods` lists them)")
+    parser.add_argument("--config", metavar="FILE", help="YAML file of field: value")
+    parser.add_argument("--world-size", type=int, metavar="N", help="plan for N processes instead of this one")
+    parser.add_argument(
+        "--device-memory", type=float, metavar="GIB", help="plan for a device of so many GiB instead of this machine's"
+    )
+    parser.add_argument(
+        "--sharding",
+        choices=("none", "zero1", "zero2", "zero3", "fsdp"),
+        help="plan for states split over the processes like this (default: as the launcher or the config says)",
+    )
+    parser.epilog = "Any field of the method's config is a flag too: --beta 0.2 --max_length 512."
+
+
+def run(args: argparse.Namespace, extra: list[str]) -> int:
+    """Print the report; return 0, or 2 when something will fail."""
+    for name, value in (("--world-size", args.world_size), ("--device-memory", args.device_memory)):
+        if value is not None and not value > 0:
+            raise InputError(f"`{name}` is {value}; expected a number above 0.")
+    code = preflight(args.method, args.config, extra, args.world_size, args.device_memory, args.sharding)
+    if code == 0:
+        print(f"\nReady: alignkit train {args.method}")
+    return code
+
+
+def preflight(
+    method_key: str,
+    config_path: str | None,
+    overrides: list[str],
+    world_size: int | None = None,
+    device_memory: float | None = None,
+    sharding: Any = None,
+) -> int:
+    """Run and print the pre-flight of a configured run; return 0, or 2 when something will fail."""
+    from rich.console import Console
+
+    from ..config import load_run
+    from ..preflight import run_preflight
+
+    report = run_preflight(load_run(method_key, config_path, overrides), world_size, device_memory, sharding)
+    report.render(Console())
+    for error in report.errors:
+        print(f"alignkit: error: {error}", file=sys.stderr)
+    return 2 if report.errors else 0

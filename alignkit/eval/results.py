@@ -1,0 +1,114 @@
+"""The outcome of an evaluation as data: what `results.json` holds and what the report is made of."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alignkit.errors import InputError
+
+from .records import write_atomically
+
+
+RESULTS_FILE = "results.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """One model's figures; all shares in [0, 1].
+
+    `accuracy` is the mean over items of the share of right samples (avg@n), with its bootstrap interval; `n` counts
+    items, the other counts completions. `metrics` holds pass@k and maj@k where there are several samples; `groups` the
+    accuracy per value of the suite's grouping columns.
+    """
+
+    name: str
+    label: str
+    fingerprint: str
+    model_fingerprint: str
+    adapter: bool
+    base: str | None
+    accuracy: float
+    ci_low: float
+    ci_high: float
+    n: int
+    n_completions: int
+    n_correct: int
+    n_truncated: int
+    n_unparsable: int
+    n_too_complex: int
+    n_timeout: int
+    n_crash: int
+    n_bad_gold: int
+    mean_tokens: float
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    groups: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`model` minus `baseline` on the same items, with the paired bootstrap interval of the difference.
+
+    The four counts say on how many items which of the two is right (with several samples: at least half of them);
+    `mcnemar_p` is the two-sided exact p-value of the two off-diagonal ones.
+    """
+
+    model: str
+    baseline: str
+    difference: float
+    ci_low: float
+    ci_high: float
+    n: int
+    both_right: int
+    only_model_right: int
+    only_baseline_right: int
+    both_wrong: int
+    mcnemar_p: float
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that was measured, and where it is written."""
+
+    suite: str
+    title: str
+    models: list[ModelResult]
+    comparisons: list[Comparison]
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    out_dir: str = ""
+
+    def __getitem__(self, name: str) -> ModelResult:
+        """The result of one model, by the name it was given or by its label."""
+        for model in self.models:
+            if name in (model.name, model.label):
+                return model
+        raise KeyError(f"{name!r} was not evaluated; there are {', '.join(model.name for model in self.models)}")
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """The files of the report."""
+        folder = Path(self.out_dir)
+        return {"json": folder / RESULTS_FILE, "markdown": folder / "report.md", "html": folder / "report.html"}
+
+    def to_dict(self) -> dict[str, Any]:
+        values = asdict(self)
+        del values["out_dir"]
+        return {"schema": SCHEMA, **values}
+
+    def write(self) -> None:
+        write_atomically(self.paths["json"], json.dumps(self.to_dict(), indent=2) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Results":
+        """Read the `results.json` of an output folder."""
+        path = folder / RESULTS_FILE
+        if not path.is_file():
+            raise InputError(f"{folder} holds no {RESULTS_FILE}: run `alignkit eval score --out {folder}`")
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values.pop("schema") != SCHEMA:
+            raise InputError(f"{path} was written by another version: run `alignkit eval score --out {folder}` again")
+        values["models"] = [ModelResult(**model) for model in values["models"]]
+        values["comparisons"] = [Comparison(**comparison) for comparison in values["comparisons"]]
+        return cls(**values, out_dir=str(folder))

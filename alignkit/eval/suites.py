@@ -1,0 +1,64 @@
+"""The suites: one YAML file each in `alignkit/eval/suites/`, read into a `Suite`."""
+
+import difflib
+from dataclasses import asdict, dataclass, fields
+from importlib.resources import files
+from typing import Any
+
+from alignkit.errors import InputError
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A benchmark as data: where its rows are, how they become questions and golds, how they are put and graded.
+
+    `rows`: where the data is (`bundled`, or `hub` with `config` and `split`, and `file`: the name looked for in the
+    folder of `ALIGNKIT_EVAL_DATA`). `question`/`gold`: the columns that may hold them, first found wins. `gold_rule`:
+    a key of `alignkit.eval.golds.GOLD_RULES`. `group_by`: columns that get a table of their own.
+    """
+
+    name: str
+    title: str
+    kind: str
+    rows: dict[str, str]
+    question: list[str]
+    gold: list[str]
+    gold_rule: str
+    protocol: str
+    max_new_tokens: int
+    size: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    n_samples: int = 1
+    tolerance: float | None = None
+    context: str | None = None
+    group_by: tuple[str, ...] = ()
+    note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def suite_names() -> list[str]:
+    """Names of the suites that come with the package."""
+    folder = files("alignkit.eval") / "suites"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_suite(name: str) -> Suite:
+    """Read one suite. Raises `InputError` with the nearest names for one that does not exist."""
+    import yaml
+
+    names = suite_names()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+        raise InputError(f"there is no suite {name!r}: {hint}")
+    text = (files("alignkit.eval") / "suites" / f"{name}.yaml").read_text(encoding="utf-8")
+    values = yaml.safe_load(text)
+    unknown = set(values) - {field.name for field in fields(Suite)}
+    if unknown:
+        raise InputError(f"suite {name}: unknown keys {', '.join(sorted(unknown))}")
+    values["group_by"] = tuple(values.get("group_by", ()))
+    return Suite(name=name, **values)

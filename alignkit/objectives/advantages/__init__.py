@@ -1,0 +1,35 @@
+"""Advantage estimators, one file per method."""
+
+from .adora import adora_advantages, adora_weights, check_adora
+from .apo_asymmetric import apo_asymmetric_advantages, apo_asymmetric_kl_weights, check_apo_asymmetric
+from .bnpo import BetaParameters, bnpo_advantages, bnpo_beta_parameters, check_bnpo
+from .copo import CopoAdvantages, check_copo, copo_advantages
+from .dcpo import dcpo_advantages, dcpo_coefficient
+from .gdpo import gdpo_advantages
+from .grpo import grpo_advantages
+from .hapo import hapo_advantages
+from .riskpo import check_riskpo, riskpo_advantages
+
+
+__all__ = [
+    "BetaParameters",
+    "CopoAdvantages",
+    "adora_advantages",
+    "adora_weights",
+    "apo_asymmetric_advantages",
+    "apo_asymmetric_kl_weights",
+    "bnpo_advantages",
+    "bnpo_beta_parameters",
+    "check_adora",
+    "check_apo_asymmetric",
+    "check_bnpo",
+    "check_copo",
+    "check_riskpo",
+    "copo_advantages",
+    "dcpo_advantages",
+    "dcpo_coefficient",
+    "gdpo_advantages",
+    "grpo_advantages",
+    "hapo_advantages",
+    "riskpo_advantages",
+]

@@ -1,0 +1,1 @@
+"""One file per method; the names are re-exported here."""

@@ -1,0 +1,53 @@
+"""The second stage's trainers, by name. A new one is a line in `RL_TRAINERS` and takes the arguments of RLOO's."""
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+from ...judges import Judge
+from ...judges.conversations import Prompt, as_text
+
+
+# Name -> "module:Config", "module:Trainer". The trainer takes model, reward_funcs, args, train_dataset, peft_config and
+# quantization_config, and its config has `beta`, the weight of the KL to the reference.
+RL_TRAINERS = {"rloo": ("alignkit.trainers.two_stage.rloo:RLOOConfig", "alignkit.trainers.two_stage.rloo:RLOOTrainer")}
+
+
+def load_rl(name: str) -> tuple[type, type]:
+    """Import the (config, trainer) of the second stage (heavy)."""
+
+    def load(path: str) -> type:
+        module, attribute = path.split(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    config, trainer = RL_TRAINERS[name]
+    return load(config), load(trainer)
+
+
+class JudgeReward:
+    """A TRL reward function: the scores of a judge. A response it cannot score is None, and counted in the log."""
+
+    def __init__(self, judge: Judge) -> None:
+        self.judge = judge
+        self.__name__ = str(judge.identity().get("judge", "reward"))
+
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[Any], **columns: Any) -> list[float | None]:
+        texts = [as_text(completion) for completion in completions]
+        scores = self.judge.scores(list(prompts), [[text] for text in texts])[:, 0].tolist()
+        failed = sum(score != score for score in scores)
+        if "log_metric" in columns:
+            columns["log_metric"]("reward/not_scored", failed / len(scores))
+        return [None if score != score else score for score in scores]
+
+
+def check_start(trainer: Any, start: str) -> None:
+    """Raise `RuntimeError` unless the second stage's reference is the model of the first.
+
+    TRL loads the reference of a full model from the name in its config, and copies an adapter.
+    """
+    policy = trainer.accelerator.unwrap_model(trainer.model)
+    if hasattr(policy, "peft_config"):
+        if "ref" not in policy.peft_config:
+            raise RuntimeError(f"the adapter of {start} has no frozen copy: the reference would be the base model.")
+    elif trainer.ref_model is None or trainer.ref_model.config._name_or_path != start:
+        raise RuntimeError(f"the reference of the second stage is not the model in {start}.")

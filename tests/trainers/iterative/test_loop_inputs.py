@@ -1,0 +1,153 @@
+"""What the loop refuses, and what it says: before training, in one sentence, naming field and value."""
+
+import json
+
+import pytest
+from loop_runs import Killed, runner
+
+from alignkit.cli import main
+from alignkit.errors import InputError
+from alignkit.judges import Judge, RegexJudge
+from alignkit.trainers.iterative import LOOPS, loop_method
+
+
+def nothing_trains(monkeypatch):
+    def train(context):
+        raise Killed
+
+    monkeypatch.setattr("alignkit.trainers.iterative.runner.train", train)
+
+
+@pytest.mark.parametrize(
+    "key, change, message",
+    [
+        ("dpo", {"num_generations": 1}, "`num_generations` is 1; valid range: .2"),
+        ("dno", {"num_generations": 1}, "`num_generations` is 1; valid range: .2"),
+        ("inpo", {"num_generations": 6}, "`num_generations` is 6; .*power of two"),
+        ("sppo", {"eta": 0.0}, "`eta` is 0.0"),
+        ("sppo", {"beta": 0.3}, "`beta` is 0.3.*eta = 1 / beta"),
+        ("sppo", {"win_rate_mode": "mean"}, "`win_rate_mode` is 'mean'"),
+        ("inpo", {"num_generations": 4, "eta": 0.1, "tau": 0.2}, "`tau` is 0.2"),
+        ("dno", {"replay_fraction": 1.5}, "`replay_fraction` is 1.5"),
+        ("dno", {"margin": 0.0}, "`margin` is 0.0"),
+        ("apo_accelerated", {"alpha": 1.0}, "`alpha` is 1.0"),
+        ("apo_accelerated", {"loss_type": ["sppo_hard"]}, "`loss_type` is .'sppo_hard'"),
+        ("dpo", {"num_iterations": 0}, "`num_iterations` is 0"),
+        ("dpo", {"temperature": 0.0}, "`temperature` is 0.0"),
+        ("dpo", {"judge": None}, "`judge` is missing"),
+        ("dpo", {"judge": "no/such-judge"}, "no/such-judge"),
+        ("dpo", {"judge": "judge.yaml"}, "judge.yaml"),
+        ("dpo", {"judge": "exact_answer", "answer_column": "result"}, "prompt 0 .*'result'"),
+        ("dpo", {"model_name_or_path": "no/such-model"}, "no/such-model"),
+        ("dno", {"gold_column": "teacher"}, "prompt 0 .*'teacher'.*gold_column"),
+        ("dpo", {"num_prompts": 1}, "num_iterations"),
+        ("dpo", {"samples": 3}, "no field `samples`"),
+        ("dno", {"judge": "compare.yaml"}, "rank_by"),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_is_computed(settings, tmp_path, monkeypatch, key, change, message):
+    (tmp_path / "compare.yaml").write_text(
+        "judge: vote\njudges:\n  - {judge: length}\n  - {judge: length, target: 3}\n  - {judge: regex, pattern: '1'}\n"
+    )
+    if str(change.get("judge")).endswith(".yaml"):
+        change = {"judge": str(tmp_path / change["judge"])}
+    monkeypatch.setattr("alignkit.trainers.iterative.runner.baseline", None)
+    with pytest.raises(InputError, match=message):
+        runner(key, {**settings, **change}).run()
+
+
+def test_a_missing_gold_is_named_by_its_row(settings, tmp_path):
+    rows = [json.loads(line) for line in open(settings["dataset_name"])]
+    rows[5]["solution"] = None
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings.update(dataset_name=str(tmp_path / "rows.jsonl"), gold_column="solution")
+    with pytest.raises(InputError, match="prompt 5 .*'solution'"):
+        runner("dno", settings)
+
+
+@pytest.mark.parametrize("key", ["dpo", "sppo", "dno"])
+def test_a_judge_that_finds_all_equal_is_said_before_training(settings, monkeypatch, key):
+    nothing_trains(monkeypatch)
+    settings.update(num_prompts=4, num_eval_prompts=1)
+    with pytest.raises(InputError, match=r"no pair from 2 prompts: mostly the judge finds all .* tie 2"):
+        runner(key, settings, judge=RegexJudge("never in a response")).run()
+
+
+def test_equal_responses_are_said_before_training(settings, monkeypatch):
+    nothing_trains(monkeypatch)
+    settings.update(num_prompts=4, num_eval_prompts=1, temperature=1e-6)
+    with pytest.raises(InputError, match=r"the same text .raise `temperature`.*duplicate 2"):
+        runner("dpo", settings).run()
+
+
+def test_cut_responses_are_said_before_training(settings, monkeypatch):
+    nothing_trains(monkeypatch)
+    settings.update(num_prompts=4, num_eval_prompts=1, max_completion_length=1)
+    with pytest.raises(InputError, match=r"raise `max_completion_length`.*truncated 2"):
+        runner("dpo", settings).run()
+
+
+def test_a_judge_that_always_fails_is_said_before_training(settings, monkeypatch):
+    class Broken(RegexJudge):
+        def score_batch(self, prompts, responses):
+            return super().score_batch(prompts, responses) * float("nan")
+
+    nothing_trains(monkeypatch)
+    settings.update(num_prompts=4, num_eval_prompts=1)
+    with pytest.raises(InputError, match="the judge failed.*failed 2"):
+        runner("dpo", settings, judge=Broken("1")).run()
+
+
+def test_a_judge_that_only_compares_serves_the_loop(settings, monkeypatch):
+    import numpy as np
+
+    class Shorter(Judge):
+        def identity(self):
+            return {"judge": "shorter"}
+
+        def compare_batch(self, prompts, first, second):
+            self.stats.calls += len(prompts)
+            pairs = zip(first, second, strict=True)
+            return np.array([(1 + (len(a) < len(b)) - (len(a) > len(b))) / 2 for a, b in pairs])
+
+    nothing_trains(monkeypatch)
+    settings.update(num_prompts=4, num_eval_prompts=1)
+    counts = {}
+    for key in ("sppo", "inpo"):
+        settings.update(num_generations=4, output_dir=settings["output_dir"] + key)
+        with pytest.raises(Killed):
+            runner(key, settings, judge=Shorter()).run()
+        metrics = json.loads(open(settings["output_dir"] + "/iter_0/pairs_metrics.json").read())
+        counts[key] = metrics["judge/calls"]
+    # All pairs of 4 responses are 6, the tournament needs 3 * 4 / 2 - 1 = 5; 2 prompts.
+    assert counts == {"sppo": 12, "inpo": 10}
+
+
+def test_the_command_says_bad_input_in_one_line_and_exits_with_two(settings, capsys):
+    assert main(["loop", "sppo", "--judge", "length", "--eta", "-1", "--output_dir", settings["output_dir"]]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("alignkit: error: ") and "`eta` is -1.0" in error
+    assert main(["loop", "madpo"]) == 2 and "has no loop" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", LOOPS)
+def test_help_lists_the_fields_of_the_loop(key, capsys):
+    assert main(["loop", key, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "--num_generations" in shown and "--max_length" in shown and "--num_iterations" in shown
+
+
+@pytest.mark.parametrize("key", LOOPS)
+def test_fields_read_from_the_source_are_those_of_the_class(key):
+    """`--help` reads the sources only; the defaults that it shows must be the real ones."""
+    from dataclasses import MISSING, fields
+
+    from alignkit.config import NOT_GIVEN, config_fields
+
+    method = loop_method(key)
+    read, real = config_fields(method), {item.name: item for item in fields(method.load_config()) if item.init}
+    assert set(real) <= set(read)
+    for name in ("num_generations", "temperature", "top_p", "judge", "eta", "gold_column", "alpha", "num_eval_prompts"):
+        if name in real:
+            assert read[name].default is not NOT_GIVEN and real[name].default is not MISSING
+            assert read[name].default == real[name].default and read[name].help
