@@ -139,10 +139,14 @@ def _config_classes(method: Method) -> list[type]:
 def _convert(value: Any, kind: Any, where: str) -> Any:
     """`value` as `kind` (a resolved annotation); texts from flags and YAML's text for numbers like 1e-4 are parsed."""
     options = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
-    if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
-        if type(None) in options or (value is not None and str in options):
+    # "none" means nothing, except where a text is expected: `report_to: none` is a text that transformers reads.
+    takes_text = str in options
+    if value is None or (isinstance(value, str) and value.lower() in ("none", "null") and not takes_text):
+        if type(None) in options:
             return None
         raise InputError(f"{where} is empty; expected {_describe(options)}.")
+    if takes_text and isinstance(value, str) and not value.startswith(("[", "{")):
+        options = tuple(item for item in options if typing.get_origin(item) is not list)
     for option in sorted((item for item in options if item is not type(None)), key=_specificity):
         try:
             return _convert_one(value, option)

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import torch
 
 
-Numbers = torch.Tensor | Sequence | float | int
+Numbers: TypeAlias = torch.Tensor | Sequence | float | int
 
 
 def as_float(values: Numbers) -> torch.Tensor:
