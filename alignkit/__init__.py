@@ -16,6 +16,14 @@ _EXPORTS = {
     "MADPOTrainer": "alignkit.trainers.preference.madpo",
     "MODPOConfig": "alignkit.trainers.preference.modpo",
     "MODPOTrainer": "alignkit.trainers.preference.modpo",
+    "APOAcceleratedConfig": "alignkit.trainers.preference.apo_accelerated",
+    "APOAcceleratedTrainer": "alignkit.trainers.preference.apo_accelerated",
+    "DNOConfig": "alignkit.trainers.preference.dno",
+    "DNOTrainer": "alignkit.trainers.preference.dno",
+    "INPOConfig": "alignkit.trainers.preference.inpo",
+    "INPOTrainer": "alignkit.trainers.preference.inpo",
+    "SPPOConfig": "alignkit.trainers.preference.sppo",
+    "SPPOTrainer": "alignkit.trainers.preference.sppo",
     "PreferenceConfig": "alignkit.trainers.preference.base",
     "PreferenceTrainer": "alignkit.trainers.preference.base",
     "RewardConfig": "alignkit.trainers.reward",
@@ -25,10 +33,14 @@ _EXPORTS = {
 __all__ = ["__version__", *_EXPORTS]
 
 if TYPE_CHECKING:
+    from .trainers.preference.apo_accelerated import APOAcceleratedConfig, APOAcceleratedTrainer
     from .trainers.preference.base import PreferenceConfig, PreferenceTrainer
+    from .trainers.preference.dno import DNOConfig, DNOTrainer
     from .trainers.preference.dpo import DPOConfig, DPOTrainer
+    from .trainers.preference.inpo import INPOConfig, INPOTrainer
     from .trainers.preference.madpo import MADPOConfig, MADPOTrainer
     from .trainers.preference.modpo import MODPOConfig, MODPOTrainer
+    from .trainers.preference.sppo import SPPOConfig, SPPOTrainer
     from .trainers.reward import RewardConfig, RewardTrainer
 
 

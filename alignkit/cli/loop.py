@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("-h", "--help", action=_MethodHelp, nargs=0, help="show this help, and the fields of a method")
     parser.add_argument("method", metavar="METHOD", help=f"one of: {', '.join(LOOPS)}")
-    parser.add_argument("--config", metavar="FILE", help="YAML file of field: value (`alignkit config copy METHOD-loop`)")
+    parser.add_argument(
+        "--config", metavar="FILE", help="YAML file of field: value (`alignkit config copy METHOD-loop`)"
+    )
 
 
 def run(args: argparse.Namespace, extra: list[str]) -> int:

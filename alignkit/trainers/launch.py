@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from ..config import Run
-from ..data import load, load_mixture
+from ..data import load_for_run
 from ..data.bundled import resolve_model
 from ..errors import InputError
 from .run_facts import changed_fields
@@ -35,15 +35,15 @@ def build_trainer(run: Run):
     """Return the trainer of a run: data loaded, model named or loaded, nothing trained yet."""
     from trl import get_peft_config
 
-    dataset = load_data(run)
     evaluates = run.training.eval_strategy != "no"
+    train_dataset, eval_dataset, _ = load_for_run(run.script, run.mixture, run.training.seed, evaluates)
     model, quantization = policy(run)
     starts_from_adapter = not isinstance(model, str)
     trainer = run.method.load_trainer()(
         model=model,
         args=run.training,
-        train_dataset=split_of(dataset, run.script.dataset_train_split, "dataset_train_split"),
-        eval_dataset=split_of(dataset, run.script.dataset_test_split, "dataset_test_split") if evaluates else None,
+        train_dataset=train_dataset,
+        eval_dataset=eval_dataset,
         quantization_config=None if starts_from_adapter else quantization,
         peft_config=None if starts_from_adapter else get_peft_config(run.model),
     )
@@ -52,22 +52,6 @@ def build_trainer(run: Run):
     trainer.model_settings = changed_fields(run.model)
     trainer.dataset_name = [item.path for item in run.mixture.datasets] or run.script.dataset_name
     return trainer
-
-
-def load_data(run: Run):
-    """The data set of a run: the mixture if one is given, else `dataset_name`."""
-    if run.mixture.datasets:
-        return load_mixture(run.mixture)
-    if not run.script.dataset_name:
-        raise InputError("`dataset_name` is missing: name a bundled set, a file, a folder or a Hub data set.")
-    return load(run.script.dataset_name, config_name=run.script.dataset_config, streaming=run.script.dataset_streaming)
-
-
-def split_of(dataset, split: str, field: str):
-    """One split of a `DatasetDict`, or the nearest advice."""
-    if split not in dataset:
-        raise InputError(f"`{field}` is {split!r}; the data set has {', '.join(map(repr, dataset))}.")
-    return dataset[split]
 
 
 def policy(run: Run) -> tuple[Any, Any]:

@@ -43,8 +43,9 @@ def apo_accelerated_extrapolate(current: Numbers, previous: Numbers, alpha: floa
     wide, wide_previous = as_full_float(current), as_full_float(previous)
     require_same_shape(current=wide, previous=wide_previous)
     extrapolated = wide + alpha * (wide - wide_previous)
-    floating = isinstance(current, torch.Tensor) and current.is_floating_point()
-    return extrapolated.to(current.dtype) if floating else extrapolated
+    if isinstance(current, torch.Tensor) and current.is_floating_point():
+        return extrapolated.to(current.dtype)
+    return extrapolated
 
 
 def apo_accelerated_policy(logits: Numbers, previous_logits: Numbers, alpha: float = 0.3) -> torch.Tensor:

@@ -3,7 +3,8 @@
 import torch
 import torch.nn.functional as F
 
-from ..arguments import Numbers, as_float, require_range, require_same_shape
+from ..arguments import Numbers, require_range, require_same_shape
+from ..precision import as_full_float
 
 
 def log_ratio_gap(
@@ -14,10 +15,10 @@ def log_ratio_gap(
 ) -> torch.Tensor:
     r"""\( \Delta = (\log\pi(y_w) - \log\pi_{ref}(y_w)) - (\log\pi(y_l) - \log\pi_{ref}(y_l)) \), shape [B].
 
-    The reference log-probabilities are detached. Raises `ValueError` when the shapes differ.
+    The reference log-probabilities are detached, half precision is widened to float32. Raises `ValueError` when the shapes differ.
     """
-    policy_chosen, policy_rejected = as_float(policy_chosen_logps), as_float(policy_rejected_logps)
-    ref_chosen, ref_rejected = as_float(ref_chosen_logps).detach(), as_float(ref_rejected_logps).detach()
+    policy_chosen, policy_rejected = as_full_float(policy_chosen_logps), as_full_float(policy_rejected_logps)
+    ref_chosen, ref_rejected = as_full_float(ref_chosen_logps).detach(), as_full_float(ref_rejected_logps).detach()
     require_same_shape(
         policy_chosen_logps=policy_chosen,
         policy_rejected_logps=policy_rejected,

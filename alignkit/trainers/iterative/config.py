@@ -86,7 +86,7 @@ class LoopFields:
     )
 
     def __post_init__(self):
-        super().__post_init__()  # the trainer's configuration, the other base
+        super().__post_init__()  # type: ignore[misc]  # the trainer's configuration, the other base
         for name in ("num_iterations", "max_completion_length", "generation_batch_size", "judge_batch_size"):
             require_range(name, getattr(self, name), 1)
         require_range("num_eval_prompts", self.num_eval_prompts, 1)

@@ -83,8 +83,17 @@ class INPOTrainer(PreferenceTrainer):
         return (*other, *usual) if self.args.reference_model else (*usual, *other)
 
     def preference_loss(self, batch: PreferenceBatch):
-        policy = batch.policy_chosen_logps, batch.policy_rejected_logps
-        return inpo_loss(*policy, *self.two_references(batch), eta=self.args.eta, tau=self.args.tau)
+        ref_chosen, ref_rejected, last_chosen, last_rejected = self.two_references(batch)
+        return inpo_loss(
+            batch.policy_chosen_logps,
+            batch.policy_rejected_logps,
+            ref_chosen,
+            ref_rejected,
+            last_chosen,
+            last_rejected,
+            eta=self.args.eta,
+            tau=self.args.tau,
+        )
 
     def implicit_rewards(self, batch: PreferenceBatch):
         """eta times the log-ratio to the geometric mixture of the two references."""

@@ -91,9 +91,7 @@ def test_killed_within_a_stage_and_resumed_equals_uninterrupted(whole, tmp_path,
     assert len(read_rows(tmp_path / "cut" / "iter_0" / "judgements.partial.jsonl")) == fields["judge_batch_size"]
     with monkeypatch.context() as patch:
         build = DPOTrainer.__init__
-        patch.setattr(
-            DPOTrainer, "__init__", lambda self, **kwargs: build(self, **kwargs, callbacks=[DiesInStep()])
-        )
+        patch.setattr(DPOTrainer, "__init__", lambda self, **kwargs: build(self, **kwargs, callbacks=[DiesInStep()]))
         with pytest.raises(Killed):
             runner("dpo", cut, CountingJudge(asked_again)).run()
     assert (tmp_path / "cut" / "iter_0" / "training" / "checkpoint-1").is_dir()
@@ -110,7 +108,7 @@ def test_the_first_loss_of_every_iteration_is_log_two(whole):
 
 def test_a_reference_that_stays_at_the_first_policy_is_noticed(whole, tmp_path):
     """The same pairs of iteration 2 with references of the first policy do not give log 2."""
-    folder, fields, _ = whole
+    _folder, fields, _ = whole
     stale = runner("dpo", {**fields, "output_dir": str(tmp_path / "stale")})
     stale.context.rule.reference_paths = lambda state: {"ref": state.reference}
     stale.run()
@@ -164,13 +162,13 @@ def test_a_finished_run_is_not_run_again(whole):
     ],
 )
 def test_a_changed_setting_is_refused_with_its_name(whole, change, named):
-    folder, fields, _ = whole
+    _folder, fields, _ = whole
     with pytest.raises(InputError, match=named):
         runner("dpo", {**fields, **change})
 
 
 def test_a_changed_judge_or_prompt_file_is_refused(whole, prompts_file, tmp_path):
-    folder, fields, _ = whole
+    _folder, fields, _ = whole
     with pytest.raises(InputError, match=r"judge \(content\)"):
         runner("dpo", fields, LengthJudge(target=5))
     rows = open(prompts_file).read().replace("keys", "cups")
@@ -180,14 +178,14 @@ def test_a_changed_judge_or_prompt_file_is_refused(whole, prompts_file, tmp_path
 
 
 def test_where_and_how_often_a_run_saves_may_change(whole):
-    folder, fields, _ = whole
+    _folder, fields, _ = whole
     runner("dpo", {**fields, "save_steps": 5, "logging_steps": 2})
 
 
 def test_shares_are_disjoint_and_cover_the_prompts(whole):
     import json
 
-    folder, fields, _ = whole
+    folder, _fields, _ = whole
     order = json.loads((folder / "prompt_order.json").read_text())
     shares = [[row["prompt_id"] for row in read_rows(folder / f"iter_{t}" / "prompts.jsonl")] for t in range(2)]
     assert sorted(shares[0] + shares[1]) == sorted(order["train"]) and not set(order["train"]) & set(order["eval"])
@@ -221,7 +219,9 @@ def test_inpo_first_iteration_has_one_reference_and_later_two_adapters_on_one_ba
     loop = runner("inpo", settings)
     loop.run()
     rows = [read_rows(loop.folder / f"iter_{t}" / "dataset.jsonl") for t in range(2)]
-    assert all(row[f"ref_{side}_logps"] == row[f"last_{side}_logps"] for row in rows[0] for side in ("chosen", "rejected"))
+    assert all(
+        row[f"ref_{side}_logps"] == row[f"last_{side}_logps"] for row in rows[0] for side in ("chosen", "rejected")
+    )
     assert any(abs(row["ref_chosen_logps"] - row["last_chosen_logps"]) > 1e-3 for row in rows[1])
     # At the start of the first iteration h = 0, so the loss is the square of 1 / (2 eta).
     assert history(loop.folder)[1]["train/first_loss"] == pytest.approx(25, rel=1e-5)
@@ -237,9 +237,14 @@ def test_dno_replays_pairs_under_the_references_of_the_current_policy(settings):
     replayed = [row for row in second if row["iteration"] == 0]
     assert len(replayed) == math.floor(0.3 * len(first)) > 0
     assert all(row in first for row in replayed)
-    known = {(str(row["chosen"]), str(row["rejected"])): row for row in read_rows(loop.folder / "iter_0/dataset.jsonl")}
+    known = {
+        (str(row["chosen"]), str(row["rejected"])): row for row in read_rows(loop.folder / "iter_0/dataset.jsonl")
+    }
     again = [row for row in read_rows(loop.folder / "iter_1/dataset.jsonl") if row["iteration"] == 0]
-    moved = [abs(row["ref_chosen_logps"] - known[str(row["chosen"]), str(row["rejected"])]["ref_chosen_logps"]) for row in again]
+    moved = [
+        abs(row["ref_chosen_logps"] - known[str(row["chosen"]), str(row["rejected"])]["ref_chosen_logps"])
+        for row in again
+    ]
     assert max(moved) > 1e-3
     assert history(loop.folder)[2]["train/first_loss"] == pytest.approx(math.log(2), abs=1e-6)
     solutions = {str(row["solution"]) for row in loop.rows}
@@ -273,4 +278,8 @@ def merged(adapter) -> dict[str, torch.Tensor]:
     model = AutoModelForCausalLM.from_pretrained(resolve_model("bundled/tiny-math"), dtype=torch.float32)
     if adapter is not None:
         model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    return {name: value.detach().clone() for name, value in model.state_dict().items() if "layers" in name and value.dim() == 2}
+    return {
+        name: value.detach().clone()
+        for name, value in model.state_dict().items()
+        if "layers" in name and value.dim() == 2
+    }

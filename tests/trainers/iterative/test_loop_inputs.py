@@ -147,7 +147,16 @@ def test_fields_read_from_the_source_are_those_of_the_class(key):
     method = loop_method(key)
     read, real = config_fields(method), {item.name: item for item in fields(method.load_config()) if item.init}
     assert set(real) <= set(read)
-    for name in ("num_generations", "temperature", "top_p", "judge", "eta", "gold_column", "alpha", "num_eval_prompts"):
+    for name in (
+        "num_generations",
+        "temperature",
+        "top_p",
+        "judge",
+        "eta",
+        "gold_column",
+        "alpha",
+        "num_eval_prompts",
+    ):
         if name in real:
             assert read[name].default is not NOT_GIVEN and real[name].default is not MISSING
             assert read[name].default == real[name].default and read[name].help

@@ -70,16 +70,16 @@ def test_sppo_win_rates_count_unusable_samples_and_include_the_response_itself()
 
 
 def dno(**changes):
-    defaults = dict(
-        gold_column="gold",
-        dno_variant="prct",
-        rank_by="scores",
-        min_positive=5.0,
-        margin=2.0,
-        student_margin=1.0,
-        replay_fraction=0.3,
-        replay_decay=0.5,
-    )
+    defaults = {
+        "gold_column": "gold",
+        "dno_variant": "prct",
+        "rank_by": "scores",
+        "min_positive": 5.0,
+        "margin": 2.0,
+        "student_margin": 1.0,
+        "replay_fraction": 0.3,
+        "replay_decay": 0.5,
+    }
     return rule("dno", **{**defaults, **changes})
 
 
@@ -181,22 +181,22 @@ def test_shares_are_disjoint_cover_and_differ_by_at_most_one(size, parts):
 
 
 def a_state(**changes):
-    values = dict(
-        method="dno",
-        config={"eta": 0.1},
-        base_seed=1,
-        num_iterations=3,
-        samples_per_prompt=5,
-        prompt_order={"path": "prompt_order.json", "sha256": "0"},
-        judge={"name": "length", "fingerprint": "1"},
-        policy="iter_0/policy",
-        reference="m",
-        trained="iter_0/trained",
-        previous_trained="m",
-        best=Best(1, "iter_0/policy", 0.7),
-        replay=[Replayable(0, "iter_0/pairs.jsonl", 9)],
-        history=[{"iteration": 0, "score": None}],
-    )
+    values = {
+        "method": "dno",
+        "config": {"eta": 0.1},
+        "base_seed": 1,
+        "num_iterations": 3,
+        "samples_per_prompt": 5,
+        "prompt_order": {"path": "prompt_order.json", "sha256": "0"},
+        "judge": {"name": "length", "fingerprint": "1"},
+        "policy": "iter_0/policy",
+        "reference": "m",
+        "trained": "iter_0/trained",
+        "previous_trained": "m",
+        "best": Best(1, "iter_0/policy", 0.7),
+        "replay": [Replayable(0, "iter_0/pairs.jsonl", 9)],
+        "history": [{"iteration": 0, "score": None}],
+    }
     return LoopState(**{**values, **changes})
 
 

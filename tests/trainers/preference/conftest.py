@@ -14,20 +14,20 @@ def pairs():
 @pytest.fixture
 def settings(tmp_path):
     """Arguments that every config of these tests shares: float32, 5 steps of 4 pairs, nothing saved."""
-    return dict(
-        output_dir=str(tmp_path / "out"),
-        max_steps=5,
-        per_device_train_batch_size=4,
-        learning_rate=1e-3,
-        logging_steps=1,
-        report_to="none",
-        save_strategy="no",
-        gradient_checkpointing=False,
-        bf16=False,
-        use_cpu=True,
-        disable_tqdm=True,
-        max_length=256,
-    )
+    return {
+        "output_dir": str(tmp_path / "out"),
+        "max_steps": 5,
+        "per_device_train_batch_size": 4,
+        "learning_rate": 1e-3,
+        "logging_steps": 1,
+        "report_to": "none",
+        "save_strategy": "no",
+        "gradient_checkpointing": False,
+        "bf16": False,
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "max_length": 256,
+    }
 
 
 @pytest.fixture

@@ -79,4 +79,4 @@ def other_logps(
         free_memory()
         trainer = plain_trainer(context, source, dataset, output_dir)
         return trainer, own_logps(trainer)
-    return trainer, tuple(tensor.to(torch.float32).tolist() for tensor in logps)  # type: ignore[return-value]
+    return trainer, tuple(tensor.to(torch.float32).tolist() for tensor in logps)
