@@ -44,6 +44,8 @@ _SPECS = (
     ColumnSpec("rejected_margin_rewards", "numbers", length_from="weights"),
     ColumnSpec("chosen_win_rate", "number", low=0.0, high=1.0),
     ColumnSpec("rejected_win_rate", "number", low=0.0, high=1.0),
+    ColumnSpec("last_chosen_logps", "number", high=0.0),
+    ColumnSpec("last_rejected_logps", "number", high=0.0),
     ColumnSpec("answer", "text"),
     ColumnSpec("solution", "text"),
 )

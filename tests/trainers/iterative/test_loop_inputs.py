@@ -11,11 +11,12 @@ from alignkit.judges import Judge, RegexJudge
 from alignkit.trainers.iterative import LOOPS, loop_method
 
 
-def nothing_trains(monkeypatch):
-    def train(context):
-        raise Killed
+def nothing(context):
+    raise Killed
 
-    monkeypatch.setattr("alignkit.trainers.iterative.runner.train", train)
+
+def nothing_trains(monkeypatch):
+    monkeypatch.setattr("alignkit.trainers.iterative.runner.train", nothing)
 
 
 @pytest.mark.parametrize(
@@ -65,40 +66,68 @@ def test_a_missing_gold_is_named_by_its_row(settings, tmp_path):
         runner("dno", settings)
 
 
+TEXTS = ["one", "a second", "and a third", "the fourth of them"]
+
+
+@pytest.fixture
+def canned(monkeypatch):
+    """`canned(texts, finish_reason)`: what the model "samples", K texts for each prompt; training stops the test."""
+
+    def use(texts, finish_reason="stop"):
+        def sample(context, model, rows, count, sampling, scope, log_path):
+            return [
+                {
+                    "prompt_id": row["prompt_id"],
+                    "k": k,
+                    "text": texts[k],
+                    "token_ids": [5, 6, 7],
+                    "finish_reason": finish_reason,
+                    "seed": 0,
+                    "is_teacher": False,
+                }
+                for row in rows
+                for k in range(count)
+            ]
+
+        for stage in ("generate", "evaluate"):
+            monkeypatch.setattr(f"alignkit.trainers.iterative.stages.{stage}.sample", sample)
+        nothing_trains(monkeypatch)
+
+    return use
+
+
 @pytest.mark.parametrize("key", ["dpo", "sppo", "dno"])
-def test_a_judge_that_finds_all_equal_is_said_before_training(settings, monkeypatch, key):
-    nothing_trains(monkeypatch)
-    settings.update(num_prompts=4, num_eval_prompts=1)
-    with pytest.raises(InputError, match=r"no pair from 2 prompts: mostly the judge finds all .* tie 2"):
+def test_a_judge_that_finds_all_equal_is_said_before_training(settings, canned, key):
+    canned(TEXTS)
+    with pytest.raises(InputError, match=r"no pair from 4 prompts: mostly the judge finds all .* tie 4"):
         runner(key, settings, judge=RegexJudge("never in a response")).run()
 
 
-def test_equal_responses_are_said_before_training(settings, monkeypatch):
-    nothing_trains(monkeypatch)
-    settings.update(num_prompts=4, num_eval_prompts=1, temperature=1e-6)
-    with pytest.raises(InputError, match=r"the same text .raise `temperature`.*duplicate 2"):
+@pytest.mark.parametrize(
+    "texts, finish_reason, message",
+    [
+        (["the same"] * 4, "stop", "the same text .raise `temperature`.*duplicate 4"),
+        (TEXTS, "length", "raise `max_completion_length`.*truncated 4"),
+        (["", " ", "\n", "one"], "stop", "responses are empty.*empty 4"),
+    ],
+)
+def test_responses_that_give_no_pair_are_said_before_training(settings, canned, texts, finish_reason, message):
+    canned(texts, finish_reason)
+    with pytest.raises(InputError, match=message):
         runner("dpo", settings).run()
 
 
-def test_cut_responses_are_said_before_training(settings, monkeypatch):
-    nothing_trains(monkeypatch)
-    settings.update(num_prompts=4, num_eval_prompts=1, max_completion_length=1)
-    with pytest.raises(InputError, match=r"raise `max_completion_length`.*truncated 2"):
-        runner("dpo", settings).run()
-
-
-def test_a_judge_that_always_fails_is_said_before_training(settings, monkeypatch):
+def test_a_judge_that_always_fails_is_said_before_training(settings, canned):
     class Broken(RegexJudge):
         def score_batch(self, prompts, responses):
             return super().score_batch(prompts, responses) * float("nan")
 
-    nothing_trains(monkeypatch)
-    settings.update(num_prompts=4, num_eval_prompts=1)
-    with pytest.raises(InputError, match="the judge failed.*failed 2"):
+    canned(TEXTS)
+    with pytest.raises(InputError, match="the judge failed.*failed 4"):
         runner("dpo", settings, judge=Broken("1")).run()
 
 
-def test_a_judge_that_only_compares_serves_the_loop(settings, monkeypatch):
+def test_a_judge_that_only_compares_serves_the_loop(settings, canned, monkeypatch):
     import numpy as np
 
     class Shorter(Judge):
@@ -110,8 +139,8 @@ def test_a_judge_that_only_compares_serves_the_loop(settings, monkeypatch):
             pairs = zip(first, second, strict=True)
             return np.array([(1 + (len(a) < len(b)) - (len(a) > len(b))) / 2 for a, b in pairs])
 
-    nothing_trains(monkeypatch)
-    settings.update(num_prompts=4, num_eval_prompts=1)
+    canned(TEXTS)
+    monkeypatch.setattr("alignkit.trainers.iterative.runner.reference", nothing)
     counts = {}
     for key in ("sppo", "inpo"):
         settings.update(num_generations=4, output_dir=settings["output_dir"] + key)
@@ -119,8 +148,8 @@ def test_a_judge_that_only_compares_serves_the_loop(settings, monkeypatch):
             runner(key, settings, judge=Shorter()).run()
         metrics = json.loads(open(settings["output_dir"] + "/iter_0/pairs_metrics.json").read())
         counts[key] = metrics["judge/calls"]
-    # All pairs of 4 responses are 6, the tournament needs 3 * 4 / 2 - 1 = 5; 2 prompts.
-    assert counts == {"sppo": 12, "inpo": 10}
+    # All pairs of 4 responses are 6, the tournament needs 3 * 4 / 2 - 1 = 5; 4 prompts.
+    assert counts == {"sppo": 24, "inpo": 20}
 
 
 def test_the_command_says_bad_input_in_one_line_and_exits_with_two(settings, capsys):
