@@ -13,7 +13,7 @@ import yaml
 from safetensors.torch import load_file
 
 from alignkit.cli import front as front_command
-from alignkit.config import load_run
+from alignkit.config import load_run, recipe_path
 from alignkit.errors import InputError
 from alignkit.judges import LengthJudge
 from alignkit.trainers.front import front_method
@@ -196,6 +196,20 @@ def test_changed_settings_and_changed_judges_are_refused(whole):
 def test_bad_settings_are_refused_by_name(data, tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
         run_of(fields_of(data, tmp_path) | changes)
+
+
+def test_recipe_is_accepted():
+    run = load_run(front_method("modpo"), str(recipe_path("modpo-front")))
+    assert run.training.names == ["correctness", "brevity"] and run.training.front_weights[-1] == 1.0
+
+
+def test_help_lists_the_fields_of_the_front(capsys):
+    parser = argparse.ArgumentParser(add_help=False)
+    front_command.add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["modpo", "--help"])
+    text = capsys.readouterr().out
+    assert "--eval_judges" in text and "--margin_models" in text and "--weights W,W,..." in text
 
 
 def test_method_without_a_front_is_refused():

@@ -20,10 +20,12 @@ from mpo_runs import (
     write_pairs,
 )
 
+from alignkit.config import load_run, recipe_path
 from alignkit.errors import InputError
 from alignkit.judges import LengthJudge
 from alignkit.trainers.two_stage import rl
 from alignkit.trainers.two_stage.runner import MPORunner
+from alignkit.trainers.two_stage.stages import stage_training
 
 
 @pytest.fixture(scope="module")
@@ -239,6 +241,28 @@ def test_bad_settings_are_refused_before_anything_is_written(settings, changes, 
     with pytest.raises(InputError, match=message):
         runner({**settings, **changes})
     assert not Path(settings["output_dir"]).exists()
+
+
+@pytest.mark.parametrize("name", ["mpo", "mpo-full"])
+def test_recipes_are_accepted_by_both_stages(name):
+    run = load_run("mpo", str(recipe_path(name)))
+    for stage, beta in (("dpo", run.training.beta_dpo), ("rl", run.training.beta_rl)):
+        config = stage_training(run, stage, Path("outputs"))
+        assert config.beta == beta and config.learning_rate == getattr(run.training, stage).get(
+            "learning_rate", run.training.learning_rate
+        )
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [("{", "is not valid JSON"), ("{}", "belongs to another kind of run"), ('{"version": 1}', "another kind of run")],
+)
+def test_damaged_state_is_refused(settings, text, message):
+    folder = Path(settings["output_dir"])
+    folder.mkdir()
+    (folder / "state.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        runner(settings, BriefReward())
 
 
 def test_reward_says_none_where_it_cannot_score_and_counts_it():
