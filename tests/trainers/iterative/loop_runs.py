@@ -47,7 +47,7 @@ def base_settings(prompts_file: str) -> dict:
         "judge_batch_size": 3,
         "max_length": 192,
         "per_device_train_batch_size": 2,
-        "learning_rate": 1e-3,
+        "learning_rate": 5e-5,  # small: the policy must go on giving responses of different lengths
         "num_train_epochs": 1,
         "save_strategy": "steps",
         "save_steps": 1,

@@ -123,7 +123,9 @@ def test_momentum_in_parameters_is_dpo_within_an_iteration(bundled_model_dir, pa
 
 def test_momentum_in_logits_shifts_the_reference(bundled_model_dir, pairs, once):
     """previous = reference: no momentum. A previous model that preferred the chosen less: the reference wants it more."""
-    config = APOAcceleratedConfig(**once, momentum_space="logits", alpha=0.5, beta=1.0, previous_model=bundled_model_dir)
+    config = APOAcceleratedConfig(
+        **once, momentum_space="logits", alpha=0.5, beta=1.0, previous_model=bundled_model_dir
+    )
     same = trained(APOAcceleratedTrainer, config, bundled_model_dir, pairs)
     assert first(same) == pytest.approx(math.log(2), abs=1e-5)
     start = same.train_dataset
@@ -188,7 +190,7 @@ def test_a_missing_column_is_named_before_the_model_is_loaded(pairs, settings, t
 
 def test_a_win_rate_outside_its_range_is_refused(bundled_model_dir, pairs, once):
     data = with_columns(pairs, chosen_win_rate=1.2, rejected_win_rate=0.0)
-    with pytest.raises(ValueError, match="chosen_win_rates"):
+    with pytest.raises(ValueError, match="chosen_win_rate"):
         trained(SPPOTrainer, SPPOConfig(**once), bundled_model_dir, data)
 
 
@@ -196,7 +198,9 @@ def test_qlora_trains_with_two_references(bundled_model_dir, pairs, settings, lo
     from transformers import BitsAndBytesConfig
 
     settings.update(max_steps=2)
-    quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32)
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32
+    )
     data = with_columns(pairs, last_chosen_logps=-3.0, last_rejected_logps=-8.0)
     trainer = INPOTrainer(
         bundled_model_dir,
