@@ -20,6 +20,7 @@ COMMANDS = {
     "check": "look at a configuration and its data before any weight is loaded",
     "train": "train with a method",
     "loop": "iterate: generate, judge, pair, train",
+    "front": "train one policy per weight of two objectives and draw their front",
     "label": "add the scores, margins or win rates of a judge to a data set",
     "best-of-n": "pick the best of n responses with reward models",
     "eval": "evaluate a model or an adapter on a suite",
