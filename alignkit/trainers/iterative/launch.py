@@ -1,6 +1,7 @@
 """Run a configured loop: what `alignkit loop` and `trainers/loop.py` call."""
 
 import logging
+import os
 import sys
 
 from ...config import load_run
@@ -13,6 +14,11 @@ logger = logging.getLogger(__name__)
 
 def run_loop(key: str, config_path: str | None, overrides: list[str]) -> str:
     """Run the loop of method `key`, or go on with it; return the path of the final model."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError(
+            f"the loop was launched with {os.environ['WORLD_SIZE']} processes, but it runs in one; start it with "
+            "`alignkit loop`, not with `accelerate launch`."
+        )
     from .runner import LoopRunner
 
     runner = LoopRunner(load_run(loop_method(key), config_path, overrides))

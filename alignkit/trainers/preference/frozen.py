@@ -20,7 +20,8 @@ def add_frozen_reference(trainer, dataset, name: str, source: str):
     """Return `dataset` with `{name}_chosen_logps` and `{name}_rejected_logps`, the log-probabilities under `source`.
 
     With a PEFT policy and an adapter folder as `source`, the adapter is put beside the policy's on the same base; it
-    is taken off again afterwards, so no checkpoint carries it. Any other source is loaded as a second model for the
+    is taken off again afterwards, so no checkpoint carries it. The policy's base itself is the policy with its adapter
+    switched off. Any other source is loaded as a second model for the
     duration of the pass. The result is kept in `output_dir/references`, keyed by the tokens and the weights.
 
     Args:
@@ -57,15 +58,18 @@ def frozen_logps(trainer, dataset, name: str, source: str) -> tuple[torch.Tensor
     from trl.trainer.utils import use_adapter
 
     is_adapter = os.path.isfile(os.path.join(source, "adapter_config.json"))
-    beside = is_adapter and is_peft_model(trainer.model)
-    if beside:
+    if is_peft_model(trainer.model):
         policy = trainer.accelerator.unwrap_model(trainer.model)
-        policy.load_adapter(source, adapter_name=name, is_trainable=False)
-        try:
-            with use_adapter(policy, name):
+        if is_adapter:
+            policy.load_adapter(source, adapter_name=name, is_trainable=False)
+            try:
+                with use_adapter(policy, name):
+                    return logps_of(trainer, policy, dataset, name)
+            finally:
+                policy.delete_adapter(name)
+        if source == policy.get_base_model().config._name_or_path:  # as loaded, also when that is quantised
+            with policy.disable_adapter():
                 return logps_of(trainer, policy, dataset, name)
-        finally:
-            policy.delete_adapter(name)
     return logps_of(trainer, _load(trainer, source, is_adapter), dataset, name)
 
 

@@ -1,6 +1,7 @@
 """The loop end to end: resume, references, and where it must equal something else."""
 
 import math
+import shutil
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from loop_runs import (
 from alignkit.errors import InputError
 from alignkit.judges import LengthJudge
 from alignkit.trainers.iterative.runner import OUTPUTS, LoopRunner
+from alignkit.trainers.iterative.state import Best
 
 
 DPO = {"beta": 0.5}
@@ -106,13 +108,17 @@ def test_the_first_loss_of_every_iteration_is_log_two(whole):
     assert losses == pytest.approx([math.log(2)] * 2, abs=1e-6)
 
 
-def test_a_reference_that_stays_at_the_first_policy_is_noticed(whole, tmp_path):
-    """The same pairs of iteration 2 with references of the first policy do not give log 2."""
-    _folder, fields, _ = whole
-    stale = runner("dpo", {**fields, "output_dir": str(tmp_path / "stale")})
+def test_the_references_of_the_first_policy_would_be_others(whole, tmp_path):
+    """What the trap gives: on the pairs of iteration 2 it differs from the references that the loop used."""
+    folder, fields, _ = whole
+    shutil.copytree(folder, tmp_path / "run", symlinks=True)
+    stale = runner("dpo", {**fields, "output_dir": str(tmp_path / "run")})
+    stale.context.state.iteration = 1
     stale.context.rule.reference_paths = lambda state: {"ref": state.reference}
-    stale.run()
-    assert abs(history(tmp_path / "stale")[2]["train/first_loss"] - math.log(2)) > 1e-3
+    used = read_rows(tmp_path / "run" / "iter_1" / "dataset.jsonl")
+    stale.stages()["reference"]()
+    others = read_rows(tmp_path / "run" / "iter_1" / "dataset.jsonl")
+    assert max(abs(a["ref_chosen_logps"] - b["ref_chosen_logps"]) for a, b in zip(used, others, strict=True)) > 1e-3
 
 
 def test_one_iteration_equals_the_dpo_trainer_on_the_same_pairs(whole, bundled_model_dir, tmp_path):
@@ -200,16 +206,34 @@ def test_responses_do_not_depend_on_the_batch(whole, tmp_path):
     assert read_rows(tmp_path / "run/iter_0/responses.jsonl") == read_rows(folder / "iter_0/responses.jsonl")
 
 
-def test_old_models_are_deleted_and_the_result_is_kept(settings):
-    settings.update(DPO, num_iterations=3, num_prompts=6)
+def test_old_models_are_deleted_and_those_still_needed_kept(settings):
     loop = runner("dpo", settings)
-    final = loop.run()
     state = loop.context.state
-    present = {path.parent.name for path in loop.folder.glob("iter_*/trained")}
-    assert final == str(loop.folder / "iter_2" / "policy") and (loop.folder / "final" / "model.safetensors").exists()
-    best = state.best.path.split("/")[0]
-    assert present == {"iter_1", "iter_2", *([best] if best.startswith("iter_") else [])}
-    assert (loop.folder / "iter_2" / "metrics.png").stat().st_size > 5000
+    for t in range(4):
+        for name in ("trained", "policy"):
+            (loop.folder / f"iter_{t}" / name).mkdir(parents=True)
+    # Extrapolated policies are folders of their own; the best one, of iteration 1, is kept beside the last ones.
+    state.iteration, state.policy, state.trained, state.previous_trained = (
+        4,
+        "iter_3/policy",
+        "iter_3/trained",
+        "iter_2/trained",
+    )
+    state.best = Best(2, "iter_1/policy", 0.9)
+    loop.remove_old_models()
+    left = {str(path.relative_to(loop.folder)) for path in loop.folder.glob("iter_*/*")}
+    assert left == {"iter_3/policy", "iter_3/trained", "iter_2/trained", "iter_1/policy"}
+
+
+def test_a_run_tells_its_metrics_in_a_file_and_a_picture(whole):
+    folder, _, _ = whole
+    entries = history(folder)
+    assert [entry["iteration"] for entry in entries] == [0, 1, 2]
+    for entry in entries:
+        assert 0 <= entry["win_rate_vs_first"] <= 1 and entry["length"] > 0 and math.isfinite(entry["kl_to_first"])
+    for name in ("baseline", "iter_0", "iter_1"):
+        assert (folder / name / "metrics.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "final").resolve() == (folder / "iter_1" / "trained").resolve()
 
 
 def test_inpo_first_iteration_has_one_reference_and_later_two_adapters_on_one_base(settings, monkeypatch):

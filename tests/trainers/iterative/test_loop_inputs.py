@@ -159,6 +159,12 @@ def test_the_command_says_bad_input_in_one_line_and_exits_with_two(settings, cap
     assert main(["loop", "madpo"]) == 2 and "has no loop" in capsys.readouterr().err
 
 
+def test_several_processes_are_refused(monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["loop", "dpo", "--judge", "length"]) == 2
+    assert "launched with 2 processes" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("key", LOOPS)
 def test_help_lists_the_fields_of_the_loop(key, capsys):
     assert main(["loop", key, "--help"]) == 0

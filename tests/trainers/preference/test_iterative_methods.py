@@ -39,10 +39,16 @@ def first(trainer, name="loss"):
     return trainer.state.log_history[0][name]
 
 
+@pytest.fixture(scope="module")
+def few(pairs):
+    """16 pairs, one batch of the settings `once`."""
+    return pairs.select(range(16))
+
+
 @pytest.fixture
 def once(settings):
-    """One step on all pairs, so that the first logged numbers are means over the whole data set."""
-    settings.update(max_steps=1, per_device_train_batch_size=64)
+    """One step on all of `few`, so that the first logged numbers are means over the whole data set."""
+    settings.update(max_steps=1, per_device_train_batch_size=16)
     return settings
 
 
@@ -50,24 +56,23 @@ def test_sppo_with_win_rates_of_one_half_leaves_the_policy_where_it_is(bundled_m
     from transformers import AutoModelForCausalLM
 
     tied = with_columns(pairs, chosen_win_rate=0.5, rejected_win_rate=0.5)
-    # The references of a batch are recomputed by the same pass, so that the gradient is exactly 0.
     trainer = trained(SPPOTrainer, SPPOConfig(**settings, eta=10.0), bundled_model_dir, tied)
     start = AutoModelForCausalLM.from_pretrained(bundled_model_dir, dtype=trainer.model.dtype)
     assert first(trainer) == pytest.approx(0, abs=1e-8) and largest_difference(trainer.model, start) < 1e-4
 
 
-def test_sppo_first_loss_is_the_mean_of_the_squared_targets(bundled_model_dir, pairs, once, lora):
-    rates = [0.5 + (row % 5) / 10 for row in range(64)]
-    data = with_columns(pairs, chosen_win_rate=rates, rejected_win_rate=[1 - rate for rate in rates])
+def test_sppo_first_loss_is_the_mean_of_the_squared_targets(bundled_model_dir, few, once, lora):
+    rates = [0.5 + (row % 5) / 10 for row in range(16)]
+    data = with_columns(few, chosen_win_rate=rates, rejected_win_rate=[1 - rate for rate in rates])
     trainer = trained(SPPOTrainer, SPPOConfig(**once, eta=4.0), bundled_model_dir, data, lora)
-    expected = sum((4 * (rate - 0.5)) ** 2 for rate in rates) / 64
+    expected = sum((4 * (rate - 0.5)) ** 2 for rate in rates) / 16
     assert first(trainer) == pytest.approx(expected, rel=1e-4)
-    assert first(trainer, "sppo/chosen_win_rate") == pytest.approx(sum(rates) / 64, rel=1e-5)
+    assert first(trainer, "sppo/chosen_win_rate") == pytest.approx(sum(rates) / 16, rel=1e-5)
 
 
-def test_sppo_with_hard_labels_is_half_of_the_loss_of_trl(bundled_model_dir, pairs, once):
-    theirs = trained(TRLDPOTrainer, TRLDPOConfig(**once, loss_type=["sppo_hard"], beta=0.2), bundled_model_dir, pairs)
-    ours = trained(SPPOTrainer, SPPOConfig(**once, win_rates="hard", eta=5.0), bundled_model_dir, pairs)
+def test_sppo_with_hard_labels_is_half_of_the_loss_of_trl(bundled_model_dir, few, once):
+    theirs = trained(TRLDPOTrainer, TRLDPOConfig(**once, loss_type=["sppo_hard"], beta=0.2), bundled_model_dir, few)
+    ours = trained(SPPOTrainer, SPPOConfig(**once, win_rates="hard", eta=5.0), bundled_model_dir, few)
     assert first(ours) == pytest.approx(first(theirs) / 2, rel=1e-5)
     # Both gradients are clipped to the same length, so the step is the same.
     assert largest_difference(ours.model, theirs.model) < 1e-5
@@ -88,16 +93,16 @@ def test_inpo_does_not_depend_on_tau_where_both_references_are_one(bundled_model
     assert largest_difference(runs[0].model, runs[1].model) < 1e-6
 
 
-def test_inpo_reads_the_last_policy_from_the_columns(bundled_model_dir, pairs, once):
+def test_inpo_reads_the_last_policy_from_the_columns(bundled_model_dir, few, once):
     """With tau = eta the columns have no effect; with tau = 0 they alone are the reference."""
-    data = with_columns(pairs, last_chosen_logps=-3.0, last_rejected_logps=-8.0)
-    losses = {}
-    for tau in (0.0, 0.1):
-        trainer = trained(INPOTrainer, INPOConfig(**once, eta=0.1, tau=tau), bundled_model_dir, data)
-        losses[tau] = first(trainer)
-        gap = first(trainer, "logps/chosen") - first(trainer, "logps/rejected")
-    assert losses[0.1] == pytest.approx(25, rel=1e-4)
-    assert losses[0.0] != pytest.approx(25, rel=1e-2) and math.isfinite(gap)
+    data = with_columns(few, last_chosen_logps=-3.0, last_rejected_logps=-8.0)
+    runs = {
+        tau: trained(INPOTrainer, INPOConfig(**once, eta=0.1, tau=tau), bundled_model_dir, data) for tau in (0.0, 0.1)
+    }
+    assert first(runs[0.1]) == pytest.approx(25, rel=1e-4)
+    gap = first(runs[0.0], "logps/chosen") - first(runs[0.0], "logps/rejected")
+    assert first(runs[0.0], "inpo/gap") == pytest.approx(gap - 5, rel=1e-4)
+    assert first(runs[0.0]) != pytest.approx(25, rel=1e-2)
 
 
 def test_dno_prct_equals_dpo_with_beta_eta(bundled_model_dir, pairs, settings):
@@ -121,16 +126,16 @@ def test_momentum_in_parameters_is_dpo_within_an_iteration(bundled_model_dir, pa
     assert largest_difference(dpo.model, apo.model) <= 1e-7
 
 
-def test_momentum_in_logits_shifts_the_reference(bundled_model_dir, pairs, once):
+def test_momentum_in_logits_shifts_the_reference(bundled_model_dir, few, once):
     """previous = reference: no momentum. A previous model that preferred the chosen less: the reference wants it more."""
     config = APOAcceleratedConfig(
         **once, momentum_space="logits", alpha=0.5, beta=1.0, previous_model=bundled_model_dir
     )
-    same = trained(APOAcceleratedTrainer, config, bundled_model_dir, pairs)
+    same = trained(APOAcceleratedTrainer, config, bundled_model_dir, few)
     assert first(same) == pytest.approx(math.log(2), abs=1e-5)
     start = same.train_dataset
     data = with_columns(
-        pairs,
+        few,
         previous_chosen_logps=[value - 2 for value in start["previous_chosen_logps"]],
         previous_rejected_logps=list(start["previous_rejected_logps"]),
     )
@@ -140,8 +145,8 @@ def test_momentum_in_logits_shifts_the_reference(bundled_model_dir, pairs, once)
     assert first(moved) == pytest.approx(math.log(1 + math.e), abs=1e-4)
 
 
-def test_references_that_the_data_brings_along_are_not_computed_again(bundled_model_dir, pairs, once):
-    given = with_columns(pairs, ref_chosen_logps=-1.0, ref_rejected_logps=-1.0)
+def test_references_that_the_data_brings_along_are_not_computed_again(bundled_model_dir, few, once):
+    given = with_columns(few, ref_chosen_logps=-1.0, ref_rejected_logps=-1.0)
     config = DPOConfig(**once, precompute_ref_log_probs=True)
     trainer = DPOTrainer(bundled_model_dir, args=config, train_dataset=given)
     assert set(trainer.train_dataset["ref_chosen_logps"]) == {-1.0}
@@ -188,26 +193,27 @@ def test_a_missing_column_is_named_before_the_model_is_loaded(pairs, settings, t
         trainer_class("no/such-model", args=config(**settings, **own), train_dataset=pairs)
 
 
-def test_a_win_rate_outside_its_range_is_refused(bundled_model_dir, pairs, once):
-    data = with_columns(pairs, chosen_win_rate=1.2, rejected_win_rate=0.0)
+def test_a_win_rate_outside_its_range_is_refused(bundled_model_dir, few, once):
+    data = with_columns(few, chosen_win_rate=1.2, rejected_win_rate=0.0)
     with pytest.raises(ValueError, match="chosen_win_rate"):
         trained(SPPOTrainer, SPPOConfig(**once), bundled_model_dir, data)
 
 
-def test_qlora_trains_with_two_references(bundled_model_dir, pairs, settings, lora):
+def test_qlora_takes_its_quantised_base_as_the_fixed_reference(bundled_model_dir, few, once, lora, monkeypatch):
+    """The base as it is in memory, in 4-bit; a second one in full precision would give other references."""
     from transformers import BitsAndBytesConfig
 
-    settings.update(max_steps=2)
+    monkeypatch.setattr("alignkit.trainers.preference.frozen._load", None)
     quantization = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32
     )
-    data = with_columns(pairs, last_chosen_logps=-3.0, last_rejected_logps=-8.0)
     trainer = INPOTrainer(
         bundled_model_dir,
-        args=INPOConfig(**settings, eta=0.1),
-        train_dataset=data,
+        args=INPOConfig(**once, eta=0.1, reference_model="bundled/tiny-math"),
+        train_dataset=few,
         quantization_config=quantization,
         peft_config=lora,
     )
     trainer.train()
-    assert all(math.isfinite(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry)
+    assert first(trainer) == pytest.approx(25, rel=1e-4)
+    assert first(trainer, "inpo/references_differ") < 1e-4

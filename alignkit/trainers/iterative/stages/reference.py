@@ -63,20 +63,14 @@ def other_logps(
     context: Context, trainer: Any, source: str, dataset: Any, output_dir: str
 ) -> tuple[Any, tuple[list[float], list[float]]]:
     """Log-probabilities under a further frozen model, and the trainer that is left in memory."""
-    from ...preference.frozen import frozen_logps, logps_of
+    from accelerate.utils import is_peft_model
 
-    path = context.model_path(source)
-    resolved = context.source(source)
-    policy = trainer.accelerator.unwrap_model(trainer.model)
-    on_one_base = hasattr(policy, "peft_config")
-    if on_one_base and resolved.is_adapter:
-        logps = frozen_logps(trainer, trainer.train_dataset, "frozen", path)
-    elif on_one_base:
-        with policy.disable_adapter():
-            logps = logps_of(trainer, policy, trainer.train_dataset, source)
-    else:
-        del trainer, policy
-        free_memory()
-        trainer = plain_trainer(context, source, dataset, output_dir)
-        return trainer, own_logps(trainer)
-    return trainer, tuple(tensor.to(torch.float32).tolist() for tensor in logps)
+    from ...preference.frozen import frozen_logps
+
+    if is_peft_model(trainer.model):  # adapters on one base, or that base itself
+        logps = frozen_logps(trainer, trainer.train_dataset, "frozen", context.model_path(source))
+        return trainer, tuple(tensor.to(torch.float32).tolist() for tensor in logps)
+    del trainer
+    free_memory()
+    trainer = plain_trainer(context, source, dataset, output_dir)
+    return trainer, own_logps(trainer)
