@@ -1,11 +1,12 @@
 """`alignkit loop METHOD`: sample, judge, pair, train, and repeat; the same command again goes on where it stopped."""
 
 import argparse
+import importlib
 import logging
 import sys
 
 from alignkit.cli.train import fields_help
-from alignkit.trainers.iterative import LOOPS, loop_method
+from alignkit.trainers.iterative import LOOPS, RUNNERS, loop_method, loop_runner
 
 
 HELP = "iterate: generate, judge, pair, train"
@@ -24,7 +25,7 @@ class _MethodHelp(argparse.Action):
 
     def __call__(self, parser, namespace, values, option_string=None):
         parser.print_help()
-        if namespace.method in LOOPS:
+        if namespace.method in (*LOOPS, *RUNNERS):
             print("\n" + fields_help(loop_method(namespace.method)))
         parser.exit()
 
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
     parser.add_argument("-h", "--help", action=_MethodHelp, nargs=0, help="show this help, and the fields of a method")
-    parser.add_argument("method", metavar="METHOD", help=f"one of: {', '.join(LOOPS)}")
+    parser.add_argument("method", metavar="METHOD", help=f"one of: {', '.join([*LOOPS, *RUNNERS])}")
     parser.add_argument(
         "--config", metavar="FILE", help="YAML file of field: value (`alignkit config copy METHOD-loop`)"
     )
@@ -42,8 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, extra: list[str]) -> int:
     loop_method(args.method)
 
-    from alignkit.trainers.iterative.launch import run_loop
-
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    print(run_loop(args.method, args.config, extra))
+    print(importlib.import_module(loop_runner(args.method)).run_loop(args.method, args.config, extra))
     return 0

@@ -53,6 +53,8 @@ def fields_help(method: catalog.Method) -> str:
 
 def run(args: argparse.Namespace, extra: list[str]) -> int:
     method = catalog.get(args.method)
+    if not method.trainer.endswith("Trainer"):
+        raise InputError(f"{method.key} trains in stages, not with one trainer; use `alignkit loop {method.key}`.")
     overrides, launch_flags = split_launch_flags(extra, method)
     command = [method.key, *(["--config", args.config] if args.config else []), *overrides]
     if not args.skip_check:

@@ -121,6 +121,9 @@ def test_light_commands_answer(command, capsys):
     [
         (["train", "madpoo"], "madpo"),
         (["train", "madpo", "--bta", "1"], "`beta`"),
+        (["train", "mpo"], "alignkit loop mpo"),
+        (["loop", "mpo", "--threshold", "-1"], "`threshold` is -1.0"),
+        (["loop", "madpo"], "has no loop"),
         (["methods", "show", "xyz"], "known methods"),
         (["config", "copy", "nothing"], "recipe"),
         (["check", "dpo", "--config", "nowhere.yaml"], "nowhere.yaml"),
