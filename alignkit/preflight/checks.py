@@ -8,7 +8,7 @@ from ..errors import InputError
 from .batch import batch_plan
 from .census import count_model
 from .memory import Sharding, optimizer_is_known
-from .model_source import find_model, one_line, unreachable
+from .model_source import find_model, on_its_base, one_line, unreachable
 from .rendering import Rendering, load_tokenizer, render
 from .report import PreflightReport
 from .settings import find_device, memory_settings
@@ -34,6 +34,7 @@ def run_preflight(
         reachable (a Hub name, offline) is a skipped part; a local path that does not exist is an error.
     """
     report = PreflightReport(run.method.key)
+    run = on_its_base(run, report)
     dataset = _check_data(run, report)
     path = find_model(run, report)
     if path is not None and dataset is not None and not report.errors:

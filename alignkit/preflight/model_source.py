@@ -1,6 +1,8 @@
 """Where the model of a run is, and whether it can be looked at from here."""
 
+import json
 import os
+from dataclasses import replace
 from typing import Any
 
 from ..data.bundled import resolve_model
@@ -29,15 +31,43 @@ def find_model(run: Any, report: PreflightReport) -> str | None:
         return None
     if os.path.isdir(path):
         if not os.path.isfile(os.path.join(path, "config.json")):
-            is_adapter = os.path.isfile(os.path.join(path, "adapter_config.json"))
-            what = "an adapter, not a model; merge it first or name its base" if is_adapter else "no model"
-            report.errors.append(f"`model_name_or_path` is {name!r}: the folder holds {what} (no config.json).")
+            report.errors.append(f"`model_name_or_path` is {name!r}: the folder holds no model (no config.json).")
             return None
         return path
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name or os.path.exists(path):
         report.errors.append(f"`model_name_or_path` is {name!r}: there is no such folder.")
         return None
     return path if _is_reachable(run, path, report) else None
+
+
+def on_its_base(run: Any, report: PreflightReport) -> Any:
+    """The run as memory sees it, where it goes on training an adapter: the adapter's base, rank and target modules.
+
+    Any other run is returned unchanged. An adapter that names no base is noted as an error.
+    """
+    folder = run.model.model_name_or_path
+    path = os.path.join(folder, "adapter_config.json") if folder else ""
+    if not os.path.isfile(path):
+        return run
+    try:
+        with open(path, encoding="utf-8") as file:
+            adapter = json.load(file)
+    except ValueError as error:
+        report.errors.append(f"{path}: not valid JSON ({error}).")
+        return run
+    base = adapter.get("base_model_name_or_path")
+    if not base:
+        report.errors.append(f"{path}: `base_model_name_or_path` is missing; name the model the adapter belongs to.")
+        return run
+    model = replace(
+        run.model,
+        model_name_or_path=base,
+        use_peft=True,
+        lora_r=adapter.get("r", run.model.lora_r),
+        lora_target_modules=adapter.get("target_modules", run.model.lora_target_modules),
+        lora_modules_to_save=adapter.get("modules_to_save"),
+    )
+    return replace(run, model=model)
 
 
 def _is_reachable(run: Any, path: str, report: PreflightReport) -> bool:

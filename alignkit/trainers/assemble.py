@@ -1,9 +1,13 @@
-"""A trainer for one stage of a larger run: its own starting model, configuration and data, the rest as the run says."""
+"""The trainer of a run, or of one stage of it: starting model, configuration and data given, the rest as the run says."""
 
+import os
 from dataclasses import fields, replace
 from typing import Any
 
 from ..config import Run
+from ..data.bundled import resolve_model
+from ..errors import InputError
+from .run_facts import changed_fields
 
 
 def stage_config(run: Run, config_class: type, own: dict[str, Any]) -> Any:
@@ -19,14 +23,11 @@ def stage_config(run: Run, config_class: type, own: dict[str, Any]) -> Any:
 
 
 def assemble(run: Run, trainer_class: type, training: Any, start: str, dataset: Any, **arguments: Any) -> Any:
-    """The trainer of a stage, at `start` (a name or path that can be loaded); nothing is trained yet.
+    """The trainer at `start` (a name or path that can be loaded); nothing is trained yet.
 
     A full model gets the run's LoRA adapter, if any; an adapter is trained on, and TRL keeps a frozen copy of it.
     """
     from trl import get_peft_config
-
-    from .launch import policy
-    from .run_facts import changed_fields
 
     stage = replace(run, model=replace(run.model, model_name_or_path=start), training=training)
     loaded, quantization = policy(stage)
@@ -44,3 +45,39 @@ def assemble(run: Run, trainer_class: type, training: Any, start: str, dataset: 
     trainer.model_settings = changed_fields(run.model)
     trainer.dataset_name = [item.path for item in run.mixture.datasets] or run.script.dataset_name
     return trainer
+
+
+def policy(run: Run) -> tuple[Any, Any]:
+    """The policy to train and its quantisation: a model name for the trainer to load, or an adapter put on its base.
+
+    An adapter folder given as `model_name_or_path` is trained on; TRL copies it as the frozen reference. (Named to
+    `from_pretrained`, `transformers` would merge it into the module tree and train the base instead.)
+    """
+    from trl import get_quantization_config
+
+    if not run.model.model_name_or_path:
+        raise InputError("`model_name_or_path` is missing: name a model, an adapter folder or `bundled/tiny-math`.")
+    name = resolve_model(run.model.model_name_or_path)
+    quantization = get_quantization_config(run.model)
+    init_kwargs = {
+        "revision": run.model.model_revision,
+        "attn_implementation": run.model.attn_implementation,
+        "dtype": run.model.dtype,
+        **(run.training.model_init_kwargs or {}),
+    }
+    if not os.path.isfile(os.path.join(name, "adapter_config.json")):
+        run.training.model_init_kwargs = init_kwargs
+        return name, quantization
+
+    from peft import PeftConfig, PeftModel, prepare_model_for_kbit_training
+    from trl.trainer.utils import create_model_from_path
+
+    base = PeftConfig.from_pretrained(name).base_model_name_or_path
+    init_kwargs.pop("revision")  # that of the adapter, not of its base
+    if quantization is not None:
+        init_kwargs["quantization_config"] = quantization
+    model = create_model_from_path(resolve_model(base), **init_kwargs)
+    if quantization is not None:
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=run.training.gradient_checkpointing)
+    run.training.model_init_kwargs = None
+    return PeftModel.from_pretrained(model, name, is_trainable=True), None

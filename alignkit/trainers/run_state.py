@@ -48,7 +48,8 @@ class RunState:
             ) from None
         known = {item.name for item in fields(cls)}
         if not isinstance(values, dict) or set(values) != known or values["version"] != cls.version:
-            raise InputError(f"{path} belongs to another kind of run; give another `output_dir`.")
+            differing = ", ".join(sorted(known ^ set(values))) if isinstance(values, dict) else "no mapping"
+            raise InputError(f"{path} belongs to another kind of run ({differing}); give another `output_dir`.")
         return cls(**values)
 
     def check_unchanged(self, config: dict[str, Any], folder: Path) -> None:

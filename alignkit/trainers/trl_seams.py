@@ -14,6 +14,9 @@ SEAMS: dict[str, dict[str, tuple[str, ...]]] = {
         "compute_ref_log_probs": ("self", "model", "inputs"),
         "_save_checkpoint": ("self", "model", "trial"),
     },
+    "trl:RLOOTrainer": {
+        "_get_train_sampler": ("self", "dataset"),
+    },
     "transformers:Trainer": {
         "_get_output_dir": ("self", "trial"),
         "_push_from_checkpoint": ("self", "checkpoint_folder"),

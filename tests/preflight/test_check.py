@@ -89,11 +89,20 @@ def test_a_model_that_is_not_reachable_is_skipped_with_the_reason(check):
     assert "Batches" in output
 
 
-def test_a_folder_that_holds_an_adapter_is_no_model(check, tmp_path):
-    (tmp_path / "adapter").mkdir()
-    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps({}))
-    code, _, errors = check("madpo", *BASE, "--model_name_or_path", str(tmp_path / "adapter"))
-    assert code == 2 and "an adapter, not a model" in errors
+def test_a_run_may_start_from_an_adapter(check, bundled_model_dir, tmp_path):
+    """The example and the memory are those of its base, with the adapter's own rank."""
+    adapter = {"base_model_name_or_path": bundled_model_dir, "r": 8, "target_modules": ["q_proj", "v_proj"]}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(adapter))
+    code, output, errors = check("madpo", *BASE, "--model_name_or_path", str(tmp_path))
+    assert code == 0, errors
+    assert "adapter  " in output and "the base model without its adapter" in output
+
+
+@pytest.mark.parametrize("content", ["{}", "{"], ids=["no-base", "not-json"])
+def test_an_adapter_without_a_base_is_named(check, tmp_path, content):
+    (tmp_path / "adapter_config.json").write_text(content)
+    code, _, errors = check("madpo", *BASE, "--model_name_or_path", str(tmp_path))
+    assert code == 2 and "adapter_config.json" in errors
 
 
 def test_pairs_above_max_length_are_a_warning(check):

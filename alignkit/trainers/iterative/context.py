@@ -1,6 +1,6 @@
 """What every stage sees of a run."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +53,6 @@ class Context:
             batch_size=config.generation_batch_size,
             gpu_memory_utilization=config.vllm_gpu_memory_utilization,
         )
-
-    def run_from(self, name: str, training: Any) -> Run:
-        """The run with another starting model and trainer configuration, for one training."""
-        model = replace(self.run.model, model_name_or_path=self.model_path(name))
-        return replace(self.run, model=model, training=training)
 
 
 def is_own(name: str) -> bool:

@@ -1,12 +1,13 @@
 """Run a configured loop: what `alignkit loop` and `trainers/loop.py` call."""
 
+import importlib
 import logging
 import os
-import sys
 
 from ...config import load_run
 from ...errors import InputError
-from . import loop_method
+from ..entry import run_entry
+from . import loop_method, loop_runner
 
 
 logger = logging.getLogger(__name__)
@@ -28,19 +29,9 @@ def run_loop(key: str, config_path: str | None, overrides: list[str]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """`METHOD [--config FILE] [--field value ...]`: the entry of the launcher."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        if not argv or argv[0].startswith("-"):
-            raise InputError("the first argument is the method, e.g. `sppo`.")
-        method, config_path, overrides = argv[0], None, argv[1:]
-        if "--config" in overrides:
-            position = overrides.index("--config")
-            config_path = overrides[position + 1]
-            overrides = overrides[:position] + overrides[position + 2 :]
-        run_loop(method, config_path, overrides)
-    except InputError as error:
-        print(f"alignkit: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    """`METHOD [--config FILE] [--field value ...]`: the entry of the launcher, whichever runner the method has."""
+
+    def run(method: str, config_path: str | None, overrides: list[str]) -> None:
+        importlib.import_module(loop_runner(method)).run_loop(method, config_path, overrides)
+
+    return run_entry(argv, run)

@@ -1,17 +1,9 @@
 """The state of a run: one JSON file, from which a killed run goes on."""
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-from ...errors import InputError
-from .files import write_text
-
-
-FILE_NAME = "state.json"
-VERSION = 1
+from ..run_state import RunState
 
 
 @dataclass
@@ -32,8 +24,8 @@ class Replayable:
     size: int
 
 
-@dataclass
-class LoopState:
+@dataclass(kw_only=True)
+class LoopState(RunState):
     """Where a run stands, and what it needs to go on.
 
     Attributes:
@@ -55,8 +47,6 @@ class LoopState:
         history: metrics of pi_0 and of every finished iteration.
     """
 
-    method: str
-    config: dict[str, Any]
     base_seed: int
     num_iterations: int
     samples_per_prompt: int
@@ -71,52 +61,13 @@ class LoopState:
     stage_done: list[str] = field(default_factory=list)
     replay: list[Replayable] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
-    config_hash: str = ""
-    version: int = VERSION
 
     def __post_init__(self) -> None:
-        self.config_hash = config_hash(self.config)
+        super().__post_init__()
+        # Read from JSON, they are mappings.
+        self.best = Best(**self.best) if isinstance(self.best, dict) else self.best
+        self.replay = [Replayable(**item) if isinstance(item, dict) else item for item in self.replay]
 
     @property
     def finished(self) -> bool:
         return self.iteration >= self.num_iterations
-
-    def save(self, folder: Path) -> None:
-        """Write the state, whole or not at all."""
-        write_text(folder / FILE_NAME, json.dumps(asdict(self), indent=1) + "\n")
-
-    @classmethod
-    def load(cls, folder: Path) -> "LoopState | None":
-        """Read the state of `folder`; None where no run has begun there."""
-        path = folder / FILE_NAME
-        if not path.is_file():
-            return None
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InputError(
-                f"{path} is not valid JSON ({error}); restore it, or give another `output_dir`."
-            ) from None
-        if not isinstance(values, dict) or values.get("version") != VERSION:
-            raise InputError(f"{path} was not written by this version of the loop; give another `output_dir`.")
-        missing = [item.name for item in fields(cls) if item.name not in values]
-        if missing:
-            raise InputError(f"{path} lacks {', '.join(missing)}; restore it, or give another `output_dir`.")
-        values["best"] = Best(**values["best"])
-        values["replay"] = [Replayable(**item) for item in values["replay"]]
-        return cls(**values)
-
-    def check_unchanged(self, config: dict[str, Any], folder: Path) -> None:
-        """Raise `InputError` with the list of the settings that differ from those the run began with."""
-        if config_hash(config) == self.config_hash:
-            return
-        changed = [key for key in sorted({*config, *self.config}) if config.get(key) != self.config.get(key)]
-        details = ", ".join(f"`{key}` (was {self.config.get(key)!r}, now {config.get(key)!r})" for key in changed)
-        raise InputError(
-            f"{folder} holds a run with other settings: {details}; put them back to go on, or give another `output_dir`."
-        )
-
-
-def config_hash(config: dict[str, Any]) -> str:
-    """Digest of a configuration, the same whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
