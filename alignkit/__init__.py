@@ -6,33 +6,29 @@ Public names are imported on first use, so that `import alignkit` costs nothing.
 import importlib
 from typing import TYPE_CHECKING
 
+from .catalog import METHODS
+
 
 __version__ = "0.1.0.dev0"
 
+# Trainers and configurations by method, and the bases that a new method extends.
 _EXPORTS = {
-    "DPOConfig": "alignkit.trainers.preference.dpo",
-    "DPOTrainer": "alignkit.trainers.preference.dpo",
-    "MADPOConfig": "alignkit.trainers.preference.madpo",
-    "MADPOTrainer": "alignkit.trainers.preference.madpo",
-    "MODPOConfig": "alignkit.trainers.preference.modpo",
-    "MODPOTrainer": "alignkit.trainers.preference.modpo",
-    "APOAcceleratedConfig": "alignkit.trainers.preference.apo_accelerated",
-    "APOAcceleratedTrainer": "alignkit.trainers.preference.apo_accelerated",
-    "DNOConfig": "alignkit.trainers.preference.dno",
-    "DNOTrainer": "alignkit.trainers.preference.dno",
-    "INPOConfig": "alignkit.trainers.preference.inpo",
-    "INPOTrainer": "alignkit.trainers.preference.inpo",
-    "SPPOConfig": "alignkit.trainers.preference.sppo",
-    "SPPOTrainer": "alignkit.trainers.preference.sppo",
-    "PreferenceConfig": "alignkit.trainers.preference.base",
-    "PreferenceTrainer": "alignkit.trainers.preference.base",
-    "RewardConfig": "alignkit.trainers.reward",
-    "RewardTrainer": "alignkit.trainers.reward",
+    path.split(":")[1]: path.split(":")[0]
+    for method in METHODS.values()
+    for path in (method.trainer, method.config)
+    if method.trainer.endswith("Trainer")
 }
+_EXPORTS.update(
+    PreferenceConfig="alignkit.trainers.preference.base",
+    PreferenceTrainer="alignkit.trainers.preference.base",
+)
 
 __all__ = ["__version__", *_EXPORTS]
 
 if TYPE_CHECKING:
+    from .trainers.online.base import OnlineTrainer
+    from .trainers.online.config import OnlineConfig
+    from .trainers.online.mhpo import MHPOConfig, MHPOTrainer
     from .trainers.preference.apo_accelerated import APOAcceleratedConfig, APOAcceleratedTrainer
     from .trainers.preference.base import PreferenceConfig, PreferenceTrainer
     from .trainers.preference.dno import DNOConfig, DNOTrainer

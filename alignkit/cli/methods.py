@@ -46,6 +46,11 @@ def show(console, method: catalog.Method) -> None:
     console.print(f"Watch:   {method.metric}")
     console.print(f"Status:  {method.status}")
     console.print(f"Classes: {method.trainer.split(':')[1]}, {method.config.split(':')[1]} (from alignkit)\n")
+    if method.metrics:
+        logged = Table("metric", "what it is, and what it should do", title="What it logs")
+        for name, sentence in method.metrics.items():
+            logged.add_row(escape(name), escape(sentence))
+        console.print(logged)
     table = Table("field", "default", "meaning", title="Its own fields")
     for field in own_fields(method):
         default = "required" if field.default is NOT_GIVEN else str(field.default)

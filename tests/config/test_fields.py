@@ -6,14 +6,15 @@ import sys
 
 import pytest
 
-from alignkit.catalog import METHODS, _load
+from alignkit.catalog import METHODS
+from alignkit.catalog.method import load_object
 from alignkit.config import NOT_GIVEN
 from alignkit.config.fields import _REEXPORTS, SHARED_CONFIGS, class_fields
 
 
 @pytest.mark.parametrize("path", [*(method.config for method in METHODS.values()), *SHARED_CONFIGS])
 def test_fields_read_from_source_equal_the_dataclass_fields(path):
-    real = {item.name: item for item in dataclasses.fields(_load(path)) if item.init and not item.name.startswith("_")}
+    real = {item.name: item for item in dataclasses.fields(load_object(path)) if item.init and not item.name.startswith("_")}
     read = class_fields(path)
     assert set(read) == set(real)
     for name, item in real.items():
@@ -25,7 +26,7 @@ def test_fields_read_from_source_equal_the_dataclass_fields(path):
 
 @pytest.mark.parametrize("path", _REEXPORTS)
 def test_reexports_point_at_real_classes(path):
-    assert _load(_REEXPORTS[path]).__name__ == path.split(":")[1]
+    assert load_object(_REEXPORTS[path]).__name__ == path.split(":")[1]
 
 
 def test_help_of_a_training_command_imports_nothing_heavy():

@@ -1,14 +1,12 @@
 """RLOO for the second stage: `trl.RLOOTrainer`, whose reward holds the KL to the reference, with exact resume."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from transformers import TrainerCallback
 from trl import RLOOTrainer as TRLRLOOTrainer
 from trl.trainer.rloo_config import RLOOConfig as TRLRLOOConfig
-from trl.trainer.utils import RepeatSampler
 
 from ..devices import default_bf16
+from ..epoch_sampler import EpochSamplerMixin
 from ..resume import ExactResumeMixin
 from ..run_facts import RunFactsMixin
 
@@ -33,47 +31,8 @@ class RLOOConfig(TRLRLOOConfig):
             )
 
 
-class EpochSampler(RepeatSampler):
-    """TRL's sampler with an order that depends on the epoch alone: TRL's own starts over after a resume."""
-
-    epoch = 0
-
-    def __iter__(self):
-        if self.shuffle:
-            self.generator.manual_seed(self.seed + self.epoch)
-        return super().__iter__()
-
-
-class SetEpoch(TrainerCallback):
-    """Tells the sampler which epoch begins."""
-
-    def __init__(self, trainer: "RLOOTrainer") -> None:
-        self.trainer = trainer
-
-    def on_epoch_begin(self, args, state, control, **kwargs):
-        if self.trainer.epoch_sampler is not None:
-            self.trainer.epoch_sampler.epoch = int(state.epoch + 1e-6)
-
-
-class RLOOTrainer(RunFactsMixin, ExactResumeMixin, TRLRLOOTrainer):
+class RLOOTrainer(RunFactsMixin, ExactResumeMixin, EpochSamplerMixin, TRLRLOOTrainer):
     """`trl.RLOOTrainer` whose checkpoints are whole and whose resumed run sees the same prompts and responses."""
 
     _tag_names = ["alignkit", "trl", "rloo"]
     method_key = "mpo"
-    epoch_sampler: Any = None
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.add_callback(SetEpoch(self))
-
-    def _get_train_sampler(self, dataset=None):
-        known = super()._get_train_sampler(dataset)
-        self.epoch_sampler = EpochSampler(
-            data_source=known.data_source,
-            mini_repeat_count=known.mini_repeat_count,
-            batch_size=known.batch_size,
-            repeat_count=known.repeat_count,
-            shuffle=known.shuffle,
-            seed=known.seed,
-        )
-        return self.epoch_sampler

@@ -1,68 +1,11 @@
-"""The single list of methods. Nothing heavy is imported: the command line and the documentation read it.
+"""The methods that train on preference pairs, in one pass or in a loop, and the reward model."""
 
-A new method is one `Method(...)` here, its maths in `alignkit/objectives`, one file in `alignkit/trainers`, one recipe
-in `configs` and one page in `docs/methods`.
-"""
-
-import difflib
-import importlib
-from dataclasses import dataclass
-
-from .errors import InputError
-
-
-@dataclass(frozen=True)
-class Method:
-    """One method: what it is called, where it comes from, which class trains it.
-
-    Attributes:
-        key: its name everywhere (command line, recipes, docs). Acronyms clash in this field; keys do not.
-        title: the name spelled out.
-        family: `"preference"`, `"reward"`, `"online"`, `"ppo"`, `"iterative"` or `"diffusion"`.
-        paper_title, arxiv, citation: the paper, its arXiv id and BibTeX.
-        trainer: `"module:Class"` of the trainer.
-        config: `"module:Class"` of its configuration dataclass, the only home of the defaults.
-        summary: what the method does, in one or two sentences.
-        columns: the data set columns it needs.
-        metric: the number to watch, and what it should do.
-        status: what has been shown of it.
-    """
-
-    key: str
-    title: str
-    family: str
-    paper_title: str
-    arxiv: str
-    citation: str
-    trainer: str
-    config: str
-    summary: str
-    columns: tuple[str, ...]
-    metric: str
-    status: str
-
-    @property
-    def paper(self) -> dict[str, str]:
-        """The paper as TRL's model card takes it: {title, id, citation}."""
-        return {"title": self.paper_title, "id": self.arxiv, "citation": self.citation}
-
-    def load_trainer(self):
-        """Import and return the trainer class (heavy)."""
-        return _load(self.trainer)
-
-    def load_config(self):
-        """Import and return the configuration class (heavy)."""
-        return _load(self.config)
-
-
-def _load(path: str):
-    module, name = path.split(":")
-    return getattr(importlib.import_module(module), name)
+from .method import Method
 
 
 PAIR = ("prompt", "chosen", "rejected")
 
-_METHODS = [
+METHODS = [
     Method(
         key="dpo",
         title="Direct Preference Optimization",
@@ -248,14 +191,3 @@ _METHODS = [
         status="trl.RewardTrainer, with exact resume",
     ),
 ]
-
-METHODS: dict[str, Method] = {method.key: method for method in _METHODS}
-
-
-def get(key: str) -> Method:
-    """Return the method called `key`; raise `InputError` with the nearest names if there is none."""
-    if key in METHODS:
-        return METHODS[key]
-    near = difflib.get_close_matches(key, METHODS, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known methods: {', '.join(METHODS)}."
-    raise InputError(f"there is no method {key!r}; {hint}")

@@ -1,0 +1,84 @@
+"""What reward shaping and advantage estimators see of a generation batch, and what an estimator gives back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from ..objectives.groups import sum_rewards
+
+
+@dataclass
+class RolloutBatch:
+    """A generation batch, gathered over all processes: N completions, groups in consecutive runs of `num_generations`.
+
+    Every process holds the same batch, so that a statistic computed here is the same everywhere.
+
+    Attributes:
+        rewards: [N, K] float, NaN where a reward function gave None.
+        reward_weights: [K].
+        reward_names: names of the K reward functions.
+        num_generations: G, completions per prompt.
+        training: False in evaluation, where no state may change.
+        lengths: [N] tokens that the model wrote (tool results do not count; truncated completions do).
+        mask: [N, T] bool, the tokens that the loss counts, T being the longest completion of any process.
+        load: gives what is only computed where a part asks for it, by name (see the properties).
+    """
+
+    rewards: torch.Tensor
+    reward_weights: torch.Tensor
+    reward_names: list[str]
+    num_generations: int
+    training: bool
+    lengths: torch.Tensor
+    mask: torch.Tensor
+    load: dict[str, Callable[..., Any]] = field(default_factory=dict, repr=False)
+
+    @property
+    def totals(self) -> torch.Tensor:
+        """[N] weighted sum of the rewards; NaN for a row that no function scored."""
+        return sum_rewards(self.rewards, self.reward_weights)
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """The N data set rows, with all their columns."""
+        return self.load["rows"]()
+
+    @cached_property
+    def completions(self) -> list[Any]:
+        """The N completions, texts or lists of messages."""
+        return self.load["completions"]()
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The N completions as text: of a conversation, what its last message says."""
+        return [item if isinstance(item, str) else item[-1]["content"] or "" for item in self.completions]
+
+    @cached_property
+    def old_logps(self) -> torch.Tensor:
+        """[N, T] log-probabilities of the sampled tokens under the policy that generated them, in nats."""
+        return self.load["old_logps"]()
+
+    def tempered_logps(self, temperature: float) -> torch.Tensor:
+        """[N, T] log-probabilities of the sampled tokens under the generating policy's logits divided by `temperature`.
+
+        Beyond the sampling temperature, which both log-probabilities contain. Costs a forward pass.
+        """
+        return self.load["tempered_logps"](temperature)
+
+
+@dataclass
+class Advantages:
+    """What an estimator gives back.
+
+    Attributes:
+        values: [N] advantages, or [N, T] for a value of its own at each token.
+        extras: further tensors that the policy loss needs, {name: [N] or [N, T]}.
+        metrics: numbers to log, {name: value}, the same on every process.
+    """
+
+    values: torch.Tensor
+    extras: dict[str, torch.Tensor] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)

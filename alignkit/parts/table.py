@@ -1,0 +1,57 @@
+"""The parts by slot and name. A new part is one line here."""
+
+import difflib
+import importlib
+from typing import Any
+
+from ..errors import InputError
+
+
+PARTS: dict[str, dict[str, str]] = {
+    "source": {"dataloader": "alignkit.parts.sources.base:DataloaderOrder"},
+    "allocator": {"uniform": "alignkit.parts.allocators.base:UniformAllocator"},
+    "guidance": {"none": "alignkit.parts.guidance.base:NoGuidance"},
+    "replay": {"none": "alignkit.parts.replay.base:NoReplay"},
+    "reward_shaping": {
+        "none": "alignkit.parts.reward_shaping.base:NoShaping",
+        "conditioned": "alignkit.parts.reward_shaping.conditioned:ConditionedRewards",
+    },
+    "advantage": {
+        "grpo": "alignkit.parts.advantages.base:TRLAdvantages",
+        "gdpo": "alignkit.parts.advantages.gdpo:GDPOAdvantages",
+    },
+    "policy_loss": {
+        "dapo": "alignkit.parts.policy_losses.trl:DAPOLoss",
+        "grpo": "alignkit.parts.policy_losses.trl:GRPOLoss",
+        "dr_grpo": "alignkit.parts.policy_losses.trl:DrGRPOLoss",
+        "bnpo": "alignkit.parts.policy_losses.trl:TokenMeanLoss",
+        "luspo": "alignkit.parts.policy_losses.trl:LUSPOLoss",
+        "cispo": "alignkit.parts.policy_losses.trl:CISPOLoss",
+        "gspo": "alignkit.parts.policy_losses.trl:GSPOLoss",
+        "vespo": "alignkit.parts.policy_losses.trl:VESPOLoss",
+        "mhpo": "alignkit.parts.policy_losses.mhpo:MHPOLoss",
+    },
+}
+
+SLOTS = tuple(PARTS)
+
+# What an empty slot means.
+IDENTITY = {
+    "source": "dataloader",
+    "allocator": "uniform",
+    "guidance": "none",
+    "replay": "none",
+    "reward_shaping": "none",
+    "advantage": "grpo",
+}
+
+
+def load_part(slot: str, name: str) -> Any:
+    """Import and return the class of a part; `InputError` with the names of the slot if there is none of that name."""
+    known = PARTS[slot]
+    if name not in known:
+        near = difflib.get_close_matches(str(name), known, n=2)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}."
+        raise InputError(f"`{slot}` names the part {name!r}, which there is not; {hint}")
+    module, attribute = known[name].split(":")
+    return getattr(importlib.import_module(module), attribute)

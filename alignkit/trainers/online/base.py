@@ -1,0 +1,49 @@
+"""OnlineTrainer: `trl.GRPOTrainer` made of parts. A method is a preset of them."""
+
+from typing import Any
+
+from trl import GRPOTrainer as TRLGRPOTrainer
+
+from ..epoch_sampler import EpochSamplerMixin
+from ..resume import ExactResumeMixin
+from ..run_facts import RunFactsMixin
+from ..self_checks import Finding, run_self_checks
+from .config import OnlineConfig
+from .loss import PolicyLossMixin
+from .rewards import resolve_rewards
+from .rollouts import RolloutsMixin
+from .state import OnlineStateMixin
+
+
+class OnlineTrainer(
+    RunFactsMixin,
+    ExactResumeMixin,
+    OnlineStateMixin,
+    EpochSamplerMixin,
+    RolloutsMixin,
+    PolicyLossMixin,
+    TRLGRPOTrainer,
+):
+    """Base of the online trainers; with every slot empty it equals `trl.GRPOTrainer` bit for bit.
+
+    Takes the arguments of `trl.GRPOTrainer`; `args` is an [`OnlineConfig`]. `reward_funcs` may also be what a YAML file
+    holds (names, mappings); left out, they are those of `args.reward_funcs`.
+    """
+
+    _tag_names = ["alignkit", "trl", "grpo"]
+
+    args: OnlineConfig
+    parts: dict[str, Any]
+    findings: list[Finding] | None = None  # of the self-checks, once they ran
+
+    def __init__(self, model, reward_funcs=None, args: OnlineConfig | None = None, **kwargs):
+        if args is None:
+            args = OnlineConfig(output_dir=f"outputs/{self.method_key or 'online'}")
+        self.parts = {slot: choice.build(args.seed) for slot, choice in args.chosen_parts.items()}
+        rewards = resolve_rewards(reward_funcs, args)
+        super().__init__(model=model, reward_funcs=rewards, args=args, **kwargs)
+
+    def _after_generation(self, output: dict[str, Any]) -> None:
+        """Run the self-checks on the first generation batch of training."""
+        if self.args.self_checks and self.findings is None and self.model.training:
+            self.findings = run_self_checks(self, self._capture.rewards, output)

@@ -1,0 +1,83 @@
+"""OnlineConfig: `trl.GRPOConfig`, the seven slots, and the rewards by name."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from trl.trainer.grpo_config import GRPOConfig as TRLGRPOConfig
+
+from ..devices import default_bf16
+from .slots import SlotChoice, apply_settings, check_parts, choose_parts
+
+
+@dataclass
+class OnlineConfig(TRLGRPOConfig):
+    r"""Configuration of [`OnlineTrainer`]; everything else is [`trl.GRPOConfig`]'s.
+
+    A slot takes the name of a part, or a mapping `{name: ..., setting: value}`; left out, it is plain GRPO.
+
+    `bf16` defaults to `True` only where an accelerator supports it (TRL's default fails on a bare CPU).
+
+    Parameters:
+        reward_funcs (`list`, *optional*):
+            The reward functions: names, dotted paths, model names, or mappings `{name: ..., weight: ..., ...}`.
+        source, allocator, guidance, replay, reward_shaping, advantage, policy_loss (`str` or `dict`, *optional*):
+            The parts.
+        self_checks (`bool`, *optional*, defaults to `True`):
+            Whether to look, before the first step, for what goes wrong silently.
+
+    Raises:
+        InputError: for an unknown part or setting, and for parts or fields that do not go together.
+    """
+
+    reward_funcs: list[Any] | None = field(
+        default=None,
+        metadata={
+            "help": "Reward functions: names (`alignkit rewards` lists them), dotted paths (package.module:function), "
+            "reward models by Hub name or folder, or mappings {name: ..., weight: ..., settings}."
+        },
+    )
+    reward_deadline: float | None = field(
+        default=600.0,
+        metadata={
+            "help": "Seconds after which a call of a Python reward function that has not returned ends the run, its "
+            "checkpoints intact. Valid: above 0, or none."
+        },
+    )
+    source: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "Part that chooses the prompts. Default: the data set's order, shuffled."}
+    )
+    allocator: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "Part that shares the completions out. Default: `num_generations` per prompt."}
+    )
+    guidance: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "Part that helps after failed groups. Default: none."}
+    )
+    replay: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "Part that adds stored completions to groups. Default: none."}
+    )
+    reward_shaping: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "Part that changes the rewards of a batch. Default: none."}
+    )
+    advantage: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "Advantage estimator. Default: GRPO's, as `scale_rewards` says."}
+    )
+    policy_loss: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "Loss of a token. Default: TRL's, as `loss_type` says."}
+    )
+    self_checks: bool = field(
+        default=True,
+        metadata={
+            "help": "Whether to check before the first step that sampler and trainer agree on log-probabilities, that "
+            "the adapter is live, that the reference is the intended one and that the rewards are usable."
+        },
+    )
+
+    # The parts that a method consists of, {slot: name}; their settings are fields of the method's configuration.
+    preset: ClassVar[dict[str, str]] = {}
+
+    def __post_init__(self):
+        default_bf16(self)
+        self.chosen_parts: dict[str, SlotChoice] = choose_parts(self)
+        apply_settings(self, self.chosen_parts)
+        super().__post_init__()
+        check_parts(self, self.chosen_parts)
