@@ -26,9 +26,20 @@ _EXPORTS.update(
 __all__ = ["__version__", *_EXPORTS]
 
 if TYPE_CHECKING:
+    from .trainers.online.adora import ADORAConfig, ADORATrainer
+    from .trainers.online.apo_asymmetric import APOAsymmetricConfig, APOAsymmetricTrainer
+    from .trainers.online.bapo import BAPOConfig, BAPOTrainer
     from .trainers.online.base import OnlineTrainer
+    from .trainers.online.bnpo import BNPOConfig, BNPOTrainer
     from .trainers.online.config import OnlineConfig
+    from .trainers.online.copo import COPOConfig, COPOTrainer
+    from .trainers.online.dcpo import DCPOConfig, DCPOTrainer
+    from .trainers.online.gdpo import GDPOConfig, GDPOTrainer
+    from .trainers.online.grpo import GRPOConfig, GRPOTrainer
+    from .trainers.online.hapo import HAPOConfig, HAPOTrainer
     from .trainers.online.mhpo import MHPOConfig, MHPOTrainer
+    from .trainers.online.riskpo import RiskPOConfig, RiskPOTrainer
+    from .trainers.online.sapo import SAPOConfig, SAPOTrainer
     from .trainers.preference.apo_accelerated import APOAcceleratedConfig, APOAcceleratedTrainer
     from .trainers.preference.base import PreferenceConfig, PreferenceTrainer
     from .trainers.preference.dno import DNOConfig, DNOTrainer

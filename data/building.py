@@ -72,11 +72,16 @@ def run_builder(
         built = list(islice(converted(source, convert, args, skipped), args.limit))
         publish(built, columns, args)
     except InputError as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return 2
+        return refuse(parser, error)
     reasons = "".join(f"; {count} left out: {reason}" for reason, count in skipped.most_common())
     logger.info("%d rows%s", len(built), reasons)
     return 0
+
+
+def refuse(parser: argparse.ArgumentParser, error: InputError) -> int:
+    """Say what is wrong; return the exit code for it."""
+    print(f"{parser.prog}: error: {error}", file=sys.stderr)
+    return 2
 
 
 def check_arguments(args: argparse.Namespace) -> None:

@@ -18,6 +18,7 @@ COMMANDS = {
     "methods": "list the methods, or show one: paper, defaults, data it needs, the metric to watch",
     "config": "copy a ready-to-run recipe",
     "check": "look at a configuration and its data before any weight is loaded",
+    "rewards": "list the reward functions that a configuration can name",
     "train": "train with a method",
     "loop": "iterate: generate, judge, pair, train",
     "front": "train one policy per weight of two objectives and draw their front",

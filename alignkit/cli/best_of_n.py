@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from .label import add_model_arguments, describe_judge, model_options, take_rows
+from .label import add_model_arguments, describe_judge, model_options, print_costs, take_rows
 
 
 HELP = "pick the best of several responses by reward; expected score and KL for each n"
@@ -60,6 +60,7 @@ def run(args: argparse.Namespace, extra: list[str]) -> int:
     replies = f"{out}.replies.cache.jsonl"
     judges = [load_judge(name, model_options(args), resolve_model, cache=replies) for name in args.model]
     rows = list(take_rows(load(args.responses, "train"), args.limit))
+    print_costs(judges, responses_work(rows))
     result = best_of_n_rows(
         rows,
         judges,
@@ -77,6 +78,17 @@ def run(args: argparse.Namespace, extra: list[str]) -> int:
     write_atomically(f"{out}.best_of_n.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     print_report(report)
     return 0
+
+
+def responses_work(rows: list[dict]):
+    """What scoring all responses asks for."""
+    from alignkit.judges.estimate import Work, mean_tokens
+
+    groups = [row["responses"] for row in rows if isinstance(row.get("responses"), list)]
+    responses = [response for group in groups for response in group if isinstance(response, (str, list))]
+    prompt_tokens = mean_tokens(row["prompt"] for row in rows if isinstance(row.get("prompt"), (str, list)))
+    per_prompt = -(-len(responses) // max(1, len(groups)))
+    return Work(len(groups), per_prompt, prompt_tokens, mean_tokens(responses))
 
 
 def parse_numbers(text: str) -> list[int]:

@@ -1,6 +1,7 @@
 """`alignkit check KEY --config FILE`: look at a run before any weight is loaded."""
 
 import argparse
+import functools
 import sys
 from typing import Any
 
@@ -32,9 +33,14 @@ def run(args: argparse.Namespace, extra: list[str]) -> int:
     for name, value in (("--world-size", args.world_size), ("--device-memory", args.device_memory)):
         if value is not None and not value > 0:
             raise InputError(f"`{name}` is {value}; expected a number above 0.")
-    code = preflight(args.method, args.config, extra, args.world_size, args.device_memory, args.sharding)
+    from .check_stages import staged_kind
+
+    limits = (args.world_size, args.device_memory, args.sharding)
+    kind = staged_kind(args.method, args.config, extra)
+    preflight_of = preflight if kind is None else functools.partial(preflight_staged, kind)
+    code = preflight_of(args.method, args.config, extra, *limits)
     if code == 0:
-        print(f"\nReady: alignkit train {args.method}")
+        print(f"\nReady: alignkit {kind or 'train'} {args.method}")
     return code
 
 
@@ -54,6 +60,26 @@ def preflight(
 
     report = run_preflight(load_run(method_key, config_path, overrides), world_size, device_memory, sharding)
     report.render(Console())
+    return exit_code(report)
+
+
+def preflight_staged(kind: Any, method_key: str, config_path: str | None, overrides: list[str], *limits: Any) -> int:
+    """Run and print the pre-flight of a loop or a front; return 0, or 2 when something will fail."""
+    from rich.console import Console
+
+    from .check_stages import Limits, check_staged
+
+    report, plan = check_staged(kind, method_key, config_path, overrides, Limits(*limits))
+    report.render(Console())
+    if plan:
+        print(f"\nPlan of the {kind}")
+    for line in plan:
+        print(f"  {line}")
+    return exit_code(report)
+
+
+def exit_code(report: Any) -> int:
+    """Print the errors; 2 if there are any."""
     for error in report.errors:
         print(f"alignkit: error: {error}", file=sys.stderr)
     return 2 if report.errors else 0

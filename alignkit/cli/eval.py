@@ -1,94 +1,194 @@
 """`alignkit eval`: models to figures with intervals, resumable, and a report.
 
-alignkit eval MODEL_OR_ADAPTER [MORE ...] --suite NAME --out DIR [--compare BASE]    the whole line
-alignkit eval generate MODEL_OR_ADAPTER [MORE ...] --suite NAME --out DIR            one stage alone;
-alignkit eval grade|score|report --out DIR                                           the later ones read the plan
-alignkit eval suites                                                                 what there is
+alignkit eval MODEL [MORE ...] --suite A[,B] --out DIR [--judge SPEC] [--compare BASE]   the whole line
+alignkit eval generate MODEL [MORE ...] --suite A[,B] --out DIR                          one stage alone;
+alignkit eval judge|grade|score|report --out DIR                                         the later ones read the plan
+alignkit eval score alpaca_eval2|arena_hard_v01|arena_hard_v2 ... --out DIR              stored judgements, not judged again
+alignkit eval grade --predictions P.jsonl.gz [--gold G.jsonl.gz] [--out DIR]             stored answers
+alignkit eval suites                                                                     what there is
 """
 
 import argparse
 import json
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from alignkit.errors import InputError
 
 
-if TYPE_CHECKING:
-    from alignkit.eval.results import Results
-
 HELP = "evaluate a model or an adapter on a suite"
+# The words after `eval` mean different things after different verbs, so each verb has a parser of its own.
+ACCEPTS_EXTRA = True
+OWN_HELP = True
 # First words with a meaning of their own; a model folder of that name is written ./grade.
-LATER_STAGES = ("grade", "score", "report")
+LATER_STAGES = ("judge", "grade", "score", "report")
 VERBS = ("generate", *LATER_STAGES, "suites")
+# What `alignkit eval judge`, `score` and `report` may still change about a plan.
+LATE_OPTIONS = ("judge", "concurrency", "max_cost", "allow_missing", "gamed", "difficulty", "engine")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Positional models or a verb, and one flag per field of `EvalOptions`."""
-    from alignkit.eval.options import EvalOptions
-
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = (__doc__ or "").split("\n\n", 1)[1]
-    parser.add_argument(
-        "targets",
-        nargs="+",
-        metavar="MODEL_OR_ADAPTER",
-        help=f"model folder, adapter folder, Hub name or bundled/tiny-math; or first {', '.join(VERBS)}",
-    )
-    parser.add_argument("--suite", metavar="NAME", help="what to evaluate on (`alignkit eval suites` lists them)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the records and the report, one per suite")
-    parser.add_argument("--compare", metavar="BASE", help="evaluate BASE too and compare the others with it, paired")
-    for field in fields(EvalOptions):
-        keywords: dict[str, Any] = dict(field.metadata)
-        default = f" (default: {field.default})" if field.default is not None and field.default is not False else ""
-        help_text = (keywords.pop("help") + default).replace("%", "%%")
-        parser.add_argument(f"--{field.name}", default=field.default, help=help_text, **keywords)
+    """Take every word as it is; `run` parses them for the verb."""
+    parser.add_argument("words", nargs=argparse.REMAINDER)
 
 
 def run(args: argparse.Namespace, extra: list[str]) -> int:
-    """Run the whole line, one stage, or list the suites."""
-    verb = args.targets[0] if args.targets[0] in VERBS else None
-    models = args.targets[1:] if verb else args.targets
+    """Run the whole line, one stage, score what is stored, or list the suites."""
+    # Flags before the first other word are in `extra`. `--max-cost` and `--max_cost` are one flag.
+    words = [with_underscores(word) for word in [*extra, *args.words]]
+    verb = words[0] if words and words[0] in VERBS else None
+    rest = words[1:] if verb else words
     if verb == "suites":
+        from alignkit.cli.eval_tables import print_suites
+
         print_suites()
         return 0
+    if verb == "score" and rest and not rest[0].startswith("-"):
+        return score_stored(rest)
+    if verb == "grade" and any(word.split("=")[0] == "--predictions" for word in rest):
+        return grade_stored(rest)
+    if verb in LATER_STAGES:
+        return later_stage(verb, rest)
+    return evaluate_models(rest, whole=verb is None)
+
+
+def with_underscores(word: str) -> str:
+    """A flag with its dashes as underscores; any other word unchanged."""
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word.partition("=")
+    return f"--{name[2:].replace('-', '_')}{equals}{value}"
+
+
+def evaluate_models(words: list[str], whole: bool) -> int:
+    """The whole line, or the generation alone."""
+    from alignkit.eval.options import EvalOptions
+
+    parser = make_parser("" if whole else "generate")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = (__doc__ or "").split("\n\n", 1)[1]
+    parser.add_argument(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="model folder, adapter folder, Hub name, bundled/tiny-math, endpoint:MODEL[@URL], an endpoint file (.yaml) "
+        f"or a file of outputs (model_outputs.json); or first {', '.join(VERBS)}",
+    )
+    parser.add_argument(
+        "--suite", metavar="NAMES", help="what to evaluate on, commas between several (`alignkit eval suites`)"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the records and the report")
+    parser.add_argument("--compare", metavar="BASE", help="evaluate BASE too and compare the others with it, paired")
+    add_option_flags(parser, [field.name for field in fields(EvalOptions)])
+    args = parser.parse_intermixed_args(words)
     if args.out is None:
         raise InputError("--out is missing: the folder that the records and the report go to")
-    if verb in LATER_STAGES:
-        if models or args.suite:
-            raise InputError(f"`alignkit eval {verb}` reads models and suite from the plan in --out: give --out only")
-        stages = [verb]
-    else:
-        plan(args, models)
-        stages = ["generate", *([] if verb else LATER_STAGES)]
-    results = run_stages(stages, args.out)
-    if results is not None:
-        print_results(results)
-    return 0
+    plan(args, whole)
+    return run_and_print(["generate", *(LATER_STAGES if whole else ())], args.out)
 
 
-def plan(args: argparse.Namespace, models: list[str]) -> None:
+def plan(args: argparse.Namespace, whole: bool) -> None:
     """Check what was asked for and write the plan."""
     from alignkit.eval.options import EvalOptions
     from alignkit.eval.runner import plan_generations
     from alignkit.eval.suites import suite_names
 
     if args.suite is None:
-        raise InputError(f"--suite is missing: there are {', '.join(suite_names())}")
+        raise InputError(f"--suite is missing: there are {', '.join(suite_names())}, and lm_eval:TASK[,TASK ...]")
     values = {field.name: getattr(args, field.name) for field in fields(EvalOptions)}
-    values["chat_template_kwargs"] = parse_object(args.chat_template_kwargs, "chat_template_kwargs")
-    plan_generations(models, args.suite, args.out, EvalOptions(**values), args.compare)
+    for name in ("chat_template_kwargs", "vllm_kwargs"):
+        values[name] = parse_object(values[name], name)
+    plan_generations(args.models, args.suite, args.out, EvalOptions(**values), args.compare, to_the_end=whole)
 
 
-def run_stages(stages: list[str], folder: Path) -> "Results | None":
-    """Run stages in order; the results of the last one that has any."""
-    from alignkit.eval.runner import run_stage
+def later_stage(verb: str, words: list[str]) -> int:
+    """One of the stages that read the plan."""
+    from alignkit.eval.runner import change_options
 
-    results = None
-    for stage in stages:
-        results = run_stage(stage, folder) or results
-    return results
+    if (words and not words[0].startswith("-")) or "--suite" in words:
+        raise InputError(f"`alignkit eval {verb}` reads models and suite from the plan in --out: give --out only")
+    parser = make_parser(verb)
+    parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder of the records and the report")
+    add_option_flags(parser, LATE_OPTIONS, late=True)
+    args = parser.parse_args(words)
+    change_options(args.out, **{name: getattr(args, name) for name in LATE_OPTIONS})
+    return run_and_print([verb], args.out)
+
+
+def run_and_print(stages: list[str], folder: Path) -> int:
+    """Run stages and print what they found."""
+    from alignkit.cli.eval_tables import print_results
+    from alignkit.eval.processes import Processes
+    from alignkit.eval.runner import run_stages
+
+    for results in run_stages(stages, folder).values():
+        if Processes.here().is_main:
+            print_results(results)
+    if "report" in stages and Processes.here().is_main:
+        from alignkit.eval.results import report_paths
+
+        for path in report_paths(folder).values():
+            if path.exists():
+                print(path)
+    return 0
+
+
+def score_stored(words: list[str]) -> int:
+    """`alignkit eval score NAME ...`: figures of stored judgements into `scores.json`."""
+    from alignkit.cli.eval_tables import print_scores
+    from alignkit.eval.stored import load_module, write_scores
+
+    name = words[0]
+    module = load_module(name)
+    parser = make_parser(f"score {name}")
+    module.add_arguments(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder that scores.json is written to")
+    args = parser.parse_args(words[1:])
+    scores = module.score(name, args)
+    path = write_scores(args.out, scores)
+    print_scores(scores)
+    print(path)
+    return 0
+
+
+def grade_stored(words: list[str]) -> int:
+    """`alignkit eval grade --predictions FILE`: grade stored answers."""
+    from alignkit.cli.eval_tables import print_scores
+    from alignkit.eval.stored import write_scores
+    from alignkit.eval.stored_answers import add_arguments, grade_predictions
+
+    parser = make_parser("grade")
+    add_arguments(parser)
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder that scores.json and grades.jsonl are written to"
+    )
+    args = parser.parse_args(words)
+    scores = grade_predictions(args)
+    print_scores(scores)
+    if args.out is not None:
+        print(write_scores(args.out, scores))
+    return 0
+
+
+def make_parser(verb: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(prog=f"alignkit eval {verb}".strip(), allow_abbrev=False)
+
+
+def add_option_flags(
+    parser: argparse.ArgumentParser, names: "list[str] | tuple[str, ...]", late: bool = False
+) -> None:
+    """One flag per field of `EvalOptions` in `names`; `late`: None where it is not given, so that the plan's stays."""
+    from alignkit.eval.options import EvalOptions
+
+    for field in fields(EvalOptions):
+        if field.name not in names:
+            continue
+        keywords: dict[str, Any] = dict(field.metadata)
+        shown = field.default is not None and field.default is not False
+        help_text = (keywords.pop("help") + (f" (default: {field.default})" if shown else "")).replace("%", "%%")
+        default = None if late else field.default
+        parser.add_argument(f"--{field.name}", default=default, help=help_text, **keywords)
 
 
 def parse_object(text: str | None, flag: str) -> dict[str, Any] | None:
@@ -102,52 +202,3 @@ def parse_object(text: str | None, flag: str) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         raise InputError(f"--{flag} is {text!r}: it must be a JSON object, such as '{{\"enable_thinking\": false}}'")
     return value
-
-
-def print_suites() -> None:
-    """A table of the suites."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from alignkit.eval.suites import load_suite, suite_names
-
-    table = Table("suite", "what", "items", "samples", "protocol")
-    for name in suite_names():
-        suite = load_suite(name)
-        table.add_row(name, suite.title, str(suite.size), str(suite.n_samples), suite.protocol)
-    Console().print(table)
-
-
-def print_results(results: "Results") -> None:
-    """The figures as tables, warnings, and where the reports are."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console()
-    table = Table(title=escape(results.title), title_justify="left")
-    table.add_column("model", overflow="fold")
-    for name in ("accuracy", "interval", "right", "cut off", "no answer", "timed out"):
-        table.add_column(name, justify="right")
-    for model in results.models:
-        table.add_row(
-            escape(model.label),
-            f"{100 * model.accuracy:.1f} %",
-            f"{100 * model.ci_low:.1f}-{100 * model.ci_high:.1f}",
-            f"{model.n_correct}/{model.n_completions}",
-            str(model.n_truncated),
-            str(model.n_unparsable + model.n_too_complex),
-            str(model.n_timeout + model.n_crash),
-        )
-    console.print(table)
-    for comparison in results.comparisons:
-        console.print(
-            f"{results[comparison.model].label} against {results[comparison.baseline].label}: "
-            f"{100 * comparison.difference:+.1f} points ({100 * comparison.ci_low:+.1f} to "
-            f"{100 * comparison.ci_high:+.1f}); right only now {comparison.only_model_right}, right only before "
-            f"{comparison.only_baseline_right}, of {comparison.n}",
-            markup=False,
-        )
-    for path in results.paths.values():
-        if path.exists():
-            print(path)

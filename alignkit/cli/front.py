@@ -46,6 +46,9 @@ def run(args: argparse.Namespace, extra: list[str]) -> int:
     method = front_method(args.method)
 
     from alignkit.config import load_run
+    from alignkit.trainers.iterative.launch import refuse_a_launcher
+
+    refuse_a_launcher("let it train on one device")
     from alignkit.trainers.front.runner import FrontRunner
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 
 
 HELP = "add reward margins, scores or win rates to a preference data set"
@@ -70,6 +71,7 @@ def run(args: argparse.Namespace, extra: list[str]) -> int:
     out = check_output(args.out)
     judge = load_judge(args.model, model_options(args), resolve_model, cache=f"{out}.replies.cache.jsonl")
     dataset = take_rows(load(args.dataset, args.split), args.limit)
+    print_costs([judge], pairs_work(judge, dataset))
     labelled = label(
         dataset,
         judge,
@@ -85,6 +87,30 @@ def run(args: argparse.Namespace, extra: list[str]) -> int:
     write_atomically(f"{out}.label.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     print_report(report)
     return 0
+
+
+def print_costs(judges: list, work) -> None:
+    """What some work may cost, for each endpoint that has to be paid; shared with `best-of-n`."""
+    from alignkit.judges.estimate import estimate
+
+    for judge in judges:
+        for line in estimate(judge, [work]):
+            print(f"cost: {line} What is in the caches is not asked for again.", file=sys.stderr)
+
+
+def pairs_work(judge, dataset):
+    """What labelling all pairs of a data set asks for."""
+    from alignkit.judges.estimate import Work, mean_tokens
+
+    texts = {name: mean_tokens(texts_of(dataset, name)) for name in ("prompt", "chosen", "rejected")}
+    response_tokens = (texts["chosen"] + texts["rejected"]) / 2
+    return Work(len(dataset), 2 if judge.has_scores else None, texts["prompt"], response_tokens)
+
+
+def texts_of(dataset, column: str) -> list:
+    """The texts or messages of a column; none where there is no such column or a row holds something else."""
+    values = dataset[column] if column in dataset.column_names else []
+    return [value for value in values if isinstance(value, (str, list))]
 
 
 def print_report(report: dict) -> None:

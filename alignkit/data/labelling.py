@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from ..judges import Judge, PointwiseJudge, RecordLog
+from ..judges import Judge, RecordLog, ScoringJudge
 from ..judges.conversations import digest
 from ..judges.records import write_atomically
 from ..judges.resumable import BLOCK_ROWS, failed_rows_message, score_rows
@@ -161,7 +161,7 @@ def label_columns(judge: Judge, kind: str, values: np.ndarray) -> dict[str, np.n
         return {"chosen_score": values[:, 0], "rejected_score": values[:, 1]}
     if kind == "margins":
         return {"reward_margin": values[:, 0] - values[:, 1]}
-    wins = judge.preferences(values)[:, 0, 1] if isinstance(judge, PointwiseJudge) else values[:, 0]
+    wins = judge.preferences(values)[:, 0, 1] if isinstance(judge, ScoringJudge) else values[:, 0]
     return {"chosen_win_rate": wins, "rejected_win_rate": 1 - wins}
 
 

@@ -1,18 +1,28 @@
-"""Stage 1: completions. Writes `prompts/<run>.json` and `generations/<run>.jsonl`; what is there is not made again."""
+"""Stage 1: completions. Writes `prompts/<run>.json` and `generations/<run>.jsonl`; what is there is not made again.
+
+Several processes share the work: each writes a file of its own, `generations/<run>.rank1.jsonl`, and reads them all.
+"""
 
 import json
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from alignkit.errors import InputError
 from alignkit.generation import load_generator, load_tokenizer, prompt_hash, render_prompt
 
+from .answering import ENDPOINT, OUTPUTS, WEIGHTS, EndpointGenerator, StoredOutputs, render_messages
 from .items import Item
 from .plan import Plan, Run, read_json
+from .processes import Processes
 from .records import Record, RecordLog, write_atomically
 
 
 logger = logging.getLogger(__name__)
+
+Todo = Sequence[tuple[Item, int]]
 
 
 def generate_stage(plan: Plan, folder: Path) -> None:
@@ -23,34 +33,40 @@ def generate_stage(plan: Plan, folder: Path) -> None:
 
 def generate_run(plan: Plan, run: Run, folder: Path) -> None:
     """Generate the missing completions of one model."""
+    processes = Processes.here()
+    prompts = render_prompts(plan, run)
+    logger.info("the first prompt as %s reads it:\n%s", run.label, prompts[plan.items[0].item_id])
+    if processes.is_main:
+        write_atomically(prompts_file(folder, run), json.dumps(prompts, indent=0) + "\n")
+    hashes = {item_id: prompt_hash(text) for item_id, text in prompts.items()}
+    done = generation_records(folder, run)
+    todo = [
+        (item, sample)
+        for item in plan.items
+        for sample in range(plan.n_samples)
+        if (item.item_id, sample, hashes[item.item_id]) not in done
+    ]
+    total = len(plan.items) * plan.n_samples
+    logger.info("%s: %d of %d completions are there", run.label, total - len(todo), total)
+    processes.barrier()  # everyone has read what is there before anyone writes
+    if todo:
+        complete(plan, run, folder, todo[processes.rank :: processes.size], hashes, processes)
+    processes.barrier()
+
+
+def complete(plan: Plan, run: Run, folder: Path, todo: Todo, hashes: dict[str, str], processes: Processes) -> None:
+    """Generate the completions of `todo` and record each as it comes."""
     from tqdm.auto import tqdm
 
-    options = plan.load_options()
-    source = plan.source(run)
-    tokenizer = load_tokenizer(source, options.chat_template, options.trust_remote_code)
-    prompts = {
-        item.item_id: render_prompt(tokenizer, item.prompt, options.chat_template_kwargs) for item in plan.items
-    }
-    logger.info("the first prompt as %s reads it:\n%s", run.label, prompts[plan.items[0].item_id])
-    write_atomically(prompts_file(folder, run), json.dumps(prompts, indent=0) + "\n")
-    hashes = {item_id: prompt_hash(text) for item_id, text in prompts.items()}
-    with generation_log(folder, run) as log:
-        todo = [
-            (item, sample)
-            for item in plan.items
-            for sample in range(plan.n_samples)
-            if (item.item_id, sample, hashes[item.item_id]) not in log
-        ]
-        total = len(plan.items) * plan.n_samples
-        logger.info("%s: %d of %d completions are there", run.label, total - len(todo), total)
-        if not todo:
-            return
-        generator = load_generator(source, options)
-        seeds = [plan.seed(item, sample) for item, sample in todo]
+    if not todo:
+        return
+    seeds = [plan.seed(item, sample) for item, sample in todo]
+    with generation_log(folder, run, processes.rank) as log:
+        generator = make_generator(plan, run, todo, processes)
         completions = generator.generate([item.prompt for item, _ in todo], plan.sampling, seeds)
         tokens = 0
         with tqdm(
-            completions, desc=f"generate {run.label}", total=total, initial=total - len(todo), unit="ans"
+            completions, desc=f"generate {run.label}", total=len(todo), unit="ans", disable=not processes.is_main
         ) as bar:
             for completion in bar:
                 item, sample = todo[completion.index]
@@ -69,8 +85,30 @@ def generate_run(plan: Plan, run: Run, folder: Path) -> None:
                     }
                 )
                 tokens += completion.n_tokens
-                bar.set_postfix_str(f"{tokens / max(bar.format_dict['elapsed'], 1e-9):.0f} tokens/s", refresh=False)
+                bar.set_postfix_str(
+                    f"{tokens / max(bar.format_dict['elapsed'] or 0, 1e-9):.0f} tokens/s", refresh=False
+                )
         generator.close()
+
+
+def make_generator(plan: Plan, run: Run, todo: Todo, processes: Processes) -> Any:
+    """What answers for a run: its loaded weights, its endpoint, or the outputs in its file."""
+    if run.source == ENDPOINT:
+        return EndpointGenerator(run.name, plan.sampling, plan.options.concurrency)
+    if run.source == OUTPUTS:
+        outputs = plan.read_outputs(run)
+        return StoredOutputs([outputs[item.item_id] for item, _ in todo])
+    options = plan.load_options()
+    return load_generator(plan.source(run), replace(options, device=processes.device(options.device)))
+
+
+def render_prompts(plan: Plan, run: Run) -> dict[str, str]:
+    """The prompt of every item as the model of a run reads it."""
+    if run.source != WEIGHTS:
+        return {item.item_id: render_messages(item.prompt) for item in plan.items}
+    options = plan.load_options()
+    tokenizer = load_tokenizer(plan.source(run), options.chat_template, options.trust_remote_code)
+    return {item.item_id: render_prompt(tokenizer, item.prompt, options.chat_template_kwargs) for item in plan.items}
 
 
 def prompts_file(folder: Path, run: Run) -> Path:
@@ -78,10 +116,22 @@ def prompts_file(folder: Path, run: Run) -> Path:
     return folder / "prompts" / f"{run.fingerprint}.json"
 
 
-def generation_log(folder: Path, run: Run) -> RecordLog:
-    """The records of one run."""
-    path = folder / "generations" / f"{run.fingerprint}.jsonl"
-    return RecordLog(path, lambda record: (record["item_id"], record["sample_index"], record["prompt_hash"]))
+def generation_log(folder: Path, run: Run, rank: int = 0) -> RecordLog:
+    """The records of one run that one process writes."""
+    name = f"{run.fingerprint}.rank{rank}.jsonl" if rank else f"{run.fingerprint}.jsonl"
+    return RecordLog(folder / "generations" / name, generation_key)
+
+
+def generation_key(record: Record) -> tuple[str, int, str]:
+    return record["item_id"], record["sample_index"], record["prompt_hash"]
+
+
+def generation_records(folder: Path, run: Run) -> dict[Any, Record]:
+    """The records of one run, whichever process wrote them."""
+    records = dict(generation_log(folder, run).records)
+    for path in sorted((folder / "generations").glob(f"{run.fingerprint}.rank*.jsonl")):
+        records |= {key: own for key, own in RecordLog(path, generation_key).records.items() if key not in records}
+    return records
 
 
 def read_generations(plan: Plan, run: Run, folder: Path) -> list[tuple[Item, list[Record]]]:
@@ -90,14 +140,15 @@ def read_generations(plan: Plan, run: Run, folder: Path) -> list[tuple[Item, lis
     if not rendered.is_file():
         raise InputError(f"nothing is generated for {run.name} in {folder} yet: run `alignkit eval generate` first")
     hashes = {item_id: prompt_hash(text) for item_id, text in read_json(rendered).items()}
-    log = generation_log(folder, run)
+    records = generation_records(folder, run)
     keys = [
         [(item.item_id, sample, hashes.get(item.item_id)) for sample in range(plan.n_samples)] for item in plan.items
     ]
-    missing = sum(key not in log for row in keys for key in row)
+    missing = sum(key not in records for row in keys for key in row)
     if missing:
         total = len(plan.items) * plan.n_samples
         raise InputError(
-            f"{missing} of {total} completions of {run.name} are not in {log.path}: run `alignkit eval generate` first"
+            f"{missing} of {total} completions of {run.name} are not in {folder / 'generations'}: run `alignkit eval "
+            "generate` first"
         )
-    return [(item, [log[key] for key in row]) for item, row in zip(plan.items, keys, strict=True)]
+    return [(item, [records[key] for key in row]) for item, row in zip(plan.items, keys, strict=True)]

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from alignkit.rewards.texts import closing_brace
+
 
 def as_is(value: Any) -> str:
     return str(value).strip()
@@ -34,12 +36,10 @@ def last_box(value: Any) -> str:
             raise ValueError("no \\boxed{} in it")
         return text.strip()
     begin = start + len("\\boxed{")
-    depth = 1
-    for place in range(begin, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[place], 0)
-        if depth == 0:
-            return without_dollars(text[begin:place])
-    raise ValueError("its last \\boxed{ is not closed")
+    end = closing_brace(text, begin)
+    if end is None:
+        raise ValueError("its last \\boxed{ is not closed")
+    return without_dollars(text[begin:end])
 
 
 def final_answers(value: Any) -> str:

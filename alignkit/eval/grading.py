@@ -1,6 +1,5 @@
 """Stage 2: verdicts. Writes `grades/<run>-<grader>.jsonl` and, with several samples, `votes/<run>-<grader>.jsonl`."""
 
-import hashlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +7,10 @@ from pathlib import Path
 from alignkit.errors import InputError
 from alignkit.rewards.grading import GradingPool
 
+from .fingerprints import digest, text_hash
 from .generating import read_generations
 from .items import Item
-from .plan import Plan, Run, digest
+from .plan import Plan, Run
 from .records import Record, RecordLog
 from .stats import group_equivalent
 
@@ -141,7 +141,3 @@ def grade_key(item: Item, record: Record) -> tuple[str, int, str, str]:
 
 def vote_key(item: Item, grades: list[Record]) -> tuple[str, str]:
     return item.item_id, digest([[grade["status"], grade["extracted"]] for grade in grades])
-
-
-def text_hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

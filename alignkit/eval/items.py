@@ -10,6 +10,7 @@ from typing import Any
 from alignkit.errors import InputError
 
 from .golds import GOLD_RULES
+from .hub_files import hub_dataset_file
 from .protocols import Messages, apply_protocol
 from .suites import Suite
 
@@ -19,12 +20,14 @@ DATA_VARIABLE = "ALIGNKIT_EVAL_DATA"
 
 @dataclass(frozen=True)
 class Item:
-    """One question: `item_id` is its place in the suite (from 0), `groups` its values of the suite's `group_by`."""
+    """One question: `item_id` names it in the suite (its place, from 0, where the benchmark has no names), `groups` its
+    values of the suite's `group_by`, `extra` what a judged benchmark needs beside them (JSON values)."""
 
     item_id: str
     prompt: Messages
-    gold: str
+    gold: str = ""
     groups: dict[str, str] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -76,7 +79,7 @@ def load_rows(suite: Suite, data: str | None) -> tuple[list[dict[str, Any]], str
     name = suite.rows.get("file")
     root = os.environ.get(DATA_VARIABLE)
     if name and root:
-        for path in (Path(root) / name, Path(root) / suite.kind / name):
+        for path in (Path(root) / name, Path(root) / suite.rows.get("folder", suite.kind) / name):
             if path.is_file():
                 return read_rows(path), str(path)
     if "bundled" in suite.rows:
@@ -88,10 +91,18 @@ def load_rows(suite: Suite, data: str | None) -> tuple[list[dict[str, Any]], str
 
 
 def hub_rows(suite: Suite) -> list[dict[str, Any]]:
-    """The rows from the Hub (or its local cache)."""
+    """The rows from the Hub (or its local cache): a data set, or one file of a data set that is a script."""
+    rows = suite.rows
+    if "hub_file" in rows:
+        path = hub_dataset_file(rows["hub"], rows["hub_file"])
+        if path is None:
+            raise InputError(
+                f"{rows['hub_file']} of {rows['hub']} (suite {suite.name}) can be had neither from the Hub nor from its "
+                f"local cache: give it with --data, or a folder that holds {rows['file']} with {DATA_VARIABLE}"
+            )
+        return read_rows(path)
     import datasets
 
-    rows = suite.rows
     try:
         return list(datasets.load_dataset(rows["hub"], rows.get("config"), split=rows["split"]))
     except Exception as error:  # the library raises a dozen kinds; all mean: these data cannot be had from there

@@ -40,6 +40,13 @@ class EvalOptions:
     )
     trust_remote_code: bool = option(False, "run code that comes with a model", action="store_true")
     gpu_memory_utilization: float = option(0.9, "share of the GPU that vLLM takes", metavar="SHARE", type=float)
+    vllm_kwargs: dict[str, Any] | None = field(
+        default=None,
+        metadata={
+            "help": 'further arguments of vllm.LLM: \'{"tensor_parallel_size": 2, "data_parallel_size": 4}\'',
+            "metavar": "JSON",
+        },
+    )
     tolerance: float | None = option(
         None,
         "also accept numbers within this relative distance of the gold (default: the suite's)",
@@ -52,15 +59,46 @@ class EvalOptions:
     deadline: float = option(
         10.0, "seconds of processor time that grading one answer may take", metavar="S", type=float
     )
+    judge: str | None = option(
+        None,
+        "who judges (judged suites): official, endpoint:MODEL[@URL], a judge file (.yaml, .json) or a reward model",
+        metavar="SPEC",
+    )
+    concurrency: int | None = option(
+        None,
+        "most requests to an endpoint (model or judge) in flight (default: its file's, 16)",
+        metavar="N",
+        type=int,
+    )
+    max_cost: float | None = option(
+        None, "most money that judging may cost, in the currency of the judge's prices", metavar="SUM", type=float
+    )
+    gamed: str | None = option(
+        None, "AlpacaEval 2: df_gamed.csv (default: the Hub's, else a flagged fallback)", metavar="FILE"
+    )
+    difficulty: str | None = option(
+        None, "AlpacaEval 2: instruction_difficulty.csv (default: as for --gamed)", metavar="FILE"
+    )
+    engine: str = option(
+        "alignkit",
+        "AlpacaEval 2: also run the alpaca-eval package itself on the same answers, in a process of its own (official)",
+        choices=("alignkit", "official"),
+    )
+    allow_missing: bool = option(
+        False, "score although the judge gave no reply to some items (they are counted)", action="store_true"
+    )
     num_resamples: int = option(10_000, "bootstrap resamples behind an interval", metavar="N", type=int)
     confidence: float = option(0.95, "coverage of the intervals", metavar="SHARE", type=float)
     num_examples: int = option(12, "sample outputs shown in the report", metavar="N", type=int)
 
     def __post_init__(self) -> None:
-        for name, least in (("limit", 1), ("n_samples", 1), ("num_resamples", 100), ("num_examples", 0)):
+        least_values = {"limit": 1, "n_samples": 1, "num_resamples": 100, "num_examples": 0, "concurrency": 1}
+        for name, least in least_values.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"{name} is {value}: it must be at least {least}")
+        if self.max_cost is not None and not self.max_cost >= 0:
+            raise InputError(f"max_cost is {self.max_cost}: it must be 0 or more")
         if not 0 < self.confidence < 1:
             raise InputError(f"confidence is {self.confidence}: it must be between 0 and 1, such as 0.95")
 

@@ -8,15 +8,16 @@ Layout of an output folder (one suite each):
     generations/<run>.jsonl       completions, append-only; <run> is a fingerprint, so settings never mix
     grades/<run>-<grader>.jsonl   their grades, append-only
     votes/<run>-<grader>.jsonl    which answers of an item are equivalent (several samples per item)
+    judgments/<run>-<judge>.jsonl the judge's replies, append-only (judged suites)
     results.json report.md report.html
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alignkit.errors import InputError
 from alignkit.generation import (
@@ -28,11 +29,26 @@ from alignkit.generation import (
     resolve_source,
 )
 
+from .answering import (
+    ENDPOINT,
+    OUTPUTS,
+    WEIGHTS,
+    display_name,
+    fingerprint_endpoint,
+    fingerprint_file,
+    read_outputs,
+    source_kind,
+)
+from .fingerprints import digest
 from .items import Item, load_items
 from .options import EvalOptions
+from .protocols import apply_protocol
 from .records import write_atomically
 from .suites import Suite, load_suite
 
+
+if TYPE_CHECKING:
+    from .judging.benchmark import JudgedBenchmark
 
 PLAN_FILE = "plan.json"
 ITEMS_FILE = "items.jsonl"
@@ -40,7 +56,8 @@ ITEMS_FILE = "items.jsonl"
 
 @dataclass(frozen=True)
 class Run:
-    """One model under the plan's settings. `fingerprint` names its records."""
+    """One model under the plan's settings. `fingerprint` names its records; `source` says what answers for it: weights,
+    an endpoint or a file of outputs."""
 
     name: str
     label: str
@@ -48,6 +65,7 @@ class Run:
     model_fingerprint: str
     adapter: bool
     base: str | None
+    source: str = WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -70,6 +88,13 @@ class Plan:
         tolerance = self.suite.tolerance if self.options.tolerance is None else self.options.tolerance
         return tolerance or None
 
+    @cached_property
+    def benchmark(self) -> "JudgedBenchmark":
+        """The benchmark of a judged suite."""
+        from .judging.benchmark import load_benchmark
+
+        return load_benchmark(self.suite, self.options)
+
     def load_options(self) -> LoadOptions:
         """How the models are loaded."""
         options = self.options
@@ -89,6 +114,12 @@ class Plan:
     def source(self, run: Run) -> ModelSource:
         """The model of a run."""
         return resolve_model_name(run.name, self.options.base_model)
+
+    def read_outputs(self, run: Run) -> dict[str, str]:
+        """The outputs of a run that is a file, by item id."""
+        if self.suite.kind == "judged":
+            return self.benchmark.read_outputs(run.name, self.items)
+        return read_outputs(run.name, self.items)
 
     def seed(self, item: Item, sample: int) -> int:
         return derive_seed(self.sampling.seed, item.item_id, sample)
@@ -132,18 +163,48 @@ def make_plan(models: Sequence[str], suite: str, options: EvalOptions, compare: 
     if n_samples > 1 and sampling.greedy:
         raise InputError(f"n_samples is {n_samples}, but greedy samples are all the same: set --temperature above 0")
     protocol = either(options.protocol, loaded.protocol)
-    items, data = load_items(loaded, protocol, options.data, options.limit)
-    sources = [resolve_model_name(name, options.base_model) for name in names]
+    items, data = suite_items(loaded, protocol, options)
     settings = run_settings(loaded, protocol, sampling, options)
-    runs = []
-    for source, label in zip(sources, short_labels(names), strict=True):
-        model = fingerprint_source(source)
-        base = source.base.name if source.base else None
-        runs.append(Run(source.name, label, digest([model, settings]), model, source.is_adapter, base))
+    runs = [
+        make_run(name, label, sampling, settings, options)
+        for name, label in zip(names, short_labels([display_name(name) for name in names]), strict=True)
+    ]
     baseline = None if compare is None else names.index(compare)
     plan = Plan(loaded, options, protocol, sampling, n_samples, runs, baseline, items, data)
     plan.load_options()  # refuses what cannot be loaded before anything is written
+    if loaded.kind == "judged" and options.judge is not None:
+        from .judging.stage import plan_judge
+
+        plan_judge(plan)
+    for run in runs:
+        if run.source == OUTPUTS:
+            plan.read_outputs(run)
     return plan
+
+
+def make_run(name: str, label: str, sampling: SamplingParams, settings: dict[str, Any], options: EvalOptions) -> Run:
+    """Fingerprint one model, whatever answers for it."""
+    kind = source_kind(name)
+    if kind == ENDPOINT:
+        model = fingerprint_endpoint(name, sampling)
+        return Run(name, label, digest([model, settings["suite"], settings["protocol"]]), model, False, None, kind)
+    if kind == OUTPUTS:
+        model = fingerprint_file(name)
+        return Run(name, label, digest([model, settings["suite"]]), model, False, None, kind)
+    source = resolve_model_name(name, options.base_model)
+    model = fingerprint_source(source)
+    base = source.base.name if source.base else None
+    return Run(source.name, label, digest([model, settings]), model, source.is_adapter, base)
+
+
+def suite_items(suite: Suite, protocol: str, options: EvalOptions) -> tuple[list[Item], str]:
+    """The items of a suite and where they came from. A judged suite's own class reads them."""
+    if suite.kind != "judged":
+        return load_items(suite, protocol, options.data, options.limit)
+    from .judging.benchmark import load_benchmark
+
+    items, data = load_benchmark(suite, options).load_items()
+    return [replace(item, prompt=apply_protocol(protocol, item.prompt)) for item in items], data
 
 
 def read_plan(folder: Path) -> Plan:
@@ -224,11 +285,6 @@ def read_template(path: str | None) -> str | None:
     if not file.is_file():
         raise InputError(f"chat template file {path} does not exist")
     return file.read_text(encoding="utf-8")
-
-
-def digest(value: Any) -> str:
-    """12 hex digits that name a configuration."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def read_json(path: Path) -> Any:

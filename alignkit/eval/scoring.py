@@ -17,7 +17,18 @@ from .stats import Estimate, bootstrap_mean, maj_at_k, mcnemar_p, pass_at_k, pow
 if TYPE_CHECKING:
     import numpy as np
 
-VERSIONED = ("alignkit", "torch", "transformers", "peft", "trl", "math-verify", "vllm", "bitsandbytes")
+VERSIONED = (
+    "alignkit",
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "math-verify",
+    "alpaca-eval",
+    "lm-eval",
+    "vllm",
+    "bitsandbytes",
+)
 
 
 def score_stage(plan: Plan, folder: Path) -> Results:
@@ -134,7 +145,7 @@ def describe_settings(plan: Plan) -> dict[str, Any]:
         "dtype": options.dtype,
         "device": options.device,
         "load_in_4bit": options.load_in_4bit,
-        **grader_settings(plan),
+        **(grader_settings(plan) if plan.suite.kind == "math" else {}),
         "num_resamples": options.num_resamples,
         "confidence": options.confidence,
         "note": plan.suite.note,

@@ -1,7 +1,7 @@
 """The suites: one YAML file each in `alignkit/eval/suites/`, read into a `Suite`."""
 
 import difflib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from importlib.resources import files
 from typing import Any
 
@@ -12,21 +12,24 @@ from alignkit.errors import InputError
 class Suite:
     """A benchmark as data: where its rows are, how they become questions and golds, how they are put and graded.
 
-    `rows`: where the data is (`bundled`, or `hub` with `config` and `split`, and `file`: the name looked for in the
-    folder of `ALIGNKIT_EVAL_DATA`). `question`/`gold`: the columns that may hold them, first found wins. `gold_rule`:
-    a key of `alignkit.eval.golds.GOLD_RULES`. `group_by`: columns that get a table of their own.
+    `kind`: "math" (graded), "judged" (by the class that `benchmark` names, `package.module:Class`) or "lm_eval" (tasks
+    of lm-eval). `rows`: where the data is (`bundled`, or `hub` with `config` and `split`, and `file`: the name looked
+    for in the folder of `ALIGNKIT_EVAL_DATA` and its sub-folder `folder`, default the kind). `question`/`gold`: the
+    columns that may hold them, first found wins. `gold_rule`: a key of `alignkit.eval.golds.GOLD_RULES`. `group_by`:
+    columns that get a table of their own.
     """
 
     name: str
     title: str
     kind: str
     rows: dict[str, str]
-    question: list[str]
-    gold: list[str]
-    gold_rule: str
     protocol: str
     max_new_tokens: int
     size: int
+    question: list[str] = field(default_factory=list)
+    gold: list[str] = field(default_factory=list)
+    gold_rule: str = ""
+    benchmark: str = ""
     temperature: float = 0.0
     top_p: float = 1.0
     top_k: int = 0
@@ -57,7 +60,7 @@ def load_suite(name: str) -> Suite:
         raise InputError(f"there is no suite {name!r}: {hint}")
     text = (files("alignkit.eval") / "suites" / f"{name}.yaml").read_text(encoding="utf-8")
     values = yaml.safe_load(text)
-    unknown = set(values) - {field.name for field in fields(Suite)}
+    unknown = set(values) - {own.name for own in fields(Suite)}
     if unknown:
         raise InputError(f"suite {name}: unknown keys {', '.join(sorted(unknown))}")
     values["group_by"] = tuple(values.get("group_by", ()))

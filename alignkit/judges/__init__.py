@@ -22,12 +22,15 @@ _EXPORTS = {
     "JudgeStats": "stats",
     "LLMJudge": "llm",
     "LLMScoreJudge": "llm",
+    "LLMSideBySideJudge": "side_by_side",
     "LengthJudge": "rules",
     "PairModelJudge": "pair_model",
+    "PairRMJudge": "pairrm",
     "PointwiseJudge": "base",
     "RecordLog": "records",
     "RegexJudge": "rules",
     "RewardModelJudge": "reward_model",
+    "ScoringJudge": "base",
     "TwoOrderJudge": "two_orders",
     "VotingJudge": "ensemble",
     "load_judge": "spec",
@@ -44,26 +47,31 @@ __all__ = [
     "JudgeStats",
     "LLMJudge",
     "LLMScoreJudge",
+    "LLMSideBySideJudge",
     "LengthJudge",
     "PairModelJudge",
+    "PairRMJudge",
     "PointwiseJudge",
     "RecordLog",
     "RegexJudge",
     "RewardModelJudge",
+    "ScoringJudge",
     "TwoOrderJudge",
     "VotingJudge",
     "load_judge",
 ]
 
 if TYPE_CHECKING:
-    from .base import Judge, PointwiseJudge
+    from .base import Judge, PointwiseJudge, ScoringJudge
     from .endpoint import ChatEndpoint, Completion, EndpointFailure, EndpointOptions
     from .ensemble import EnsembleJudge, VotingJudge
     from .llm import LLMJudge, LLMScoreJudge
     from .pair_model import PairModelJudge
+    from .pairrm import PairRMJudge
     from .records import RecordLog
     from .reward_model import RewardModelJudge
     from .rules import ExactAnswerJudge, LengthJudge, RegexJudge
+    from .side_by_side import LLMSideBySideJudge
     from .spec import load_judge
     from .stats import JudgeStats
     from .two_orders import TwoOrderJudge

@@ -13,8 +13,8 @@ from .stats import JudgeStats
 class Judge(ABC):
     """Says which of two responses to a prompt is better.
 
-    A subclass gives `identity` and `compare_batch`; a judge that scores single responses is a `PointwiseJudge`, one
-    that reads two answers at once a `TwoOrderJudge`. Preferences are probabilities: P[n, i, j] is that of response i
+    A subclass gives `identity` and `compare_batch`; a judge that gives numbers is a `ScoringJudge`, one that reads two
+    answers at once a `TwoOrderJudge`. Preferences are probabilities: P[n, i, j] is that of response i
     beating response j, P[n, j, i] = 1 - P[n, i, j], 1/2 on the diagonal. A failed judgement is NaN, never a number.
     """
 
@@ -74,25 +74,18 @@ class Judge(ABC):
         """Give back what the judge holds in memory; it is loaded again when needed."""
 
 
-class PointwiseJudge(Judge):
-    """A judge that scores one response at a time; preferences follow Bradley-Terry, sigma(s_i - s_j)."""
+class ScoringJudge(Judge):
+    """A judge that gives numbers; preferences follow Bradley-Terry, sigma(s_i - s_j).
+
+    A subclass gives `scores`. Most score one response at a time (`PointwiseJudge`); one may look at all responses to a
+    prompt together.
+    """
 
     has_scores = True
 
     @abstractmethod
-    def score_batch(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> np.ndarray:
-        """Score [M] of `responses[m]` as a response to `prompts[m]`; NaN where it failed."""
-
     def scores(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[Response]]) -> np.ndarray:
-        check_lengths(prompts=prompts, responses=responses)
-        sizes = [len(group) for group in responses]
-        flat = self.score_batch(
-            [prompt for prompt, size in zip(prompts, sizes, strict=True) for _ in range(size)],
-            [response for group in responses for response in group],
-        )
-        scores = np.full((len(sizes), max(sizes, default=0)), np.nan)
-        scores[np.arange(scores.shape[1]) < np.array(sizes, dtype=int)[:, None]] = flat
-        return scores
+        """Rewards [N, K], higher is better, NaN where scoring failed or there is no such response."""
 
     def judge(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[Response]]) -> np.ndarray:
         preferences = self.preferences(self.scores(prompts, responses))
@@ -114,6 +107,25 @@ class PointwiseJudge(Judge):
         from alignkit.objectives.rewards import bradley_terry_preferences
 
         return bradley_terry_preferences(torch.from_numpy(scores)).numpy()
+
+
+class PointwiseJudge(ScoringJudge):
+    """A judge that scores one response at a time."""
+
+    @abstractmethod
+    def score_batch(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> np.ndarray:
+        """Score [M] of `responses[m]` as a response to `prompts[m]`; NaN where it failed."""
+
+    def scores(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[Response]]) -> np.ndarray:
+        check_lengths(prompts=prompts, responses=responses)
+        sizes = [len(group) for group in responses]
+        flat = self.score_batch(
+            [prompt for prompt, size in zip(prompts, sizes, strict=True) for _ in range(size)],
+            [response for group in responses for response in group],
+        )
+        scores = np.full((len(sizes), max(sizes, default=0)), np.nan)
+        scores[np.arange(scores.shape[1]) < np.array(sizes, dtype=int)[:, None]] = flat
+        return scores
 
 
 def without_places(identity: Any) -> Any:

@@ -80,7 +80,7 @@ class LLMJudge(TwoOrderJudge):
         self.replies = PaidReplies(
             options,
             judge=digest(self._request_identity()),
-            read=lambda reply: parse_verdict(reply, self.parser, self.labels),
+            read=lambda reply, _: parse_verdict(reply, self.parser, self.labels),
             attempts=attempts,
             cache=cache,
             stats=self.stats,
@@ -147,7 +147,7 @@ class LLMScoreJudge(PointwiseJudge):
         self.replies = PaidReplies(
             options,
             judge=digest(self._request_identity()),
-            read=lambda reply: parse_score(reply, self.low, self.high),
+            read=lambda reply, _: parse_score(reply, self.low, self.high),
             attempts=attempts,
             cache=cache,
             stats=self.stats,

@@ -30,28 +30,32 @@ class Question:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
+# What is read out of a reply: a number, or a number for each of several answers.
+Value = float | list[float]
+
+
 @dataclass
 class Answered:
     """What the cache knows of one key: replies paid for, and the value of the last, or why it has none."""
 
     replies: int = 0
-    value: float | None = None
+    value: Value | None = None
     error: str | None = None
 
 
 class PaidReplies:
-    """Asks an endpoint and reads a number out of each reply; every reply is in the cache before it is used.
+    """Asks an endpoint and reads a value out of each reply; every reply is in the cache before it is used.
 
     The cache is an append-only JSONL file with one record per reply (or final failure): `key, judge, raw_text,
     top_logprobs, finish_reason, score, prompt_tokens, completion_tokens, cost, error, time` and the question's notes.
-    A reply without a number in it ("unparseable", "empty", "truncated", "filtered") was paid for too: it counts as one
+    A reply without a value in it ("unparseable", "empty", "truncated", "filtered") was paid for too: it counts as one
     of the `attempts`, now and after a restart. A failure without a reply is asked again at the next run.
 
     Args:
         options: the endpoint.
         judge: fingerprint of what decides a reply besides the question; part of every key.
-        read: the number in a reply, or None.
-        attempts: replies that may be paid for per question until one holds a number.
+        read: the value in a reply to a question, or None.
+        attempts: replies that may be paid for per question until one holds a value.
         cache: path of the JSONL file; None keeps the replies in memory only.
         stats: where calls, hits, failures, tokens and cost are counted.
     """
@@ -60,7 +64,7 @@ class PaidReplies:
         self,
         options: EndpointOptions,
         judge: str,
-        read: Callable[[Completion], float | None],
+        read: Callable[[Completion, Question], Value | None],
         attempts: int,
         cache: str | os.PathLike[str] | None,
         stats: JudgeStats,
@@ -75,8 +79,8 @@ class PaidReplies:
         self.log = RecordLog(cache)
         self._known: dict[str, Answered] | None = None
 
-    def values(self, questions: Sequence[Question], description: str = "Judging") -> list[float]:
-        """The number of each question, NaN where there is none; equal questions are asked once."""
+    def values(self, questions: Sequence[Question], description: str = "Judging") -> list[Any]:
+        """The value of each question, NaN where there is none; equal questions are asked once."""
         known = self._load()
         keys = [digest([self.judge, question.content]) for question in questions]
         distinct = dict(zip(keys, questions, strict=True))
@@ -113,7 +117,7 @@ class PaidReplies:
         answered.value, answered.error = record["score"], record["error"]
 
     async def _ask_all(self, questions: dict[str, Question], description: str) -> dict[str, str]:
-        """Ask all `questions`; return the kind of failure of those that ended without a number."""
+        """Ask all `questions`; return the kind of failure of those that ended without a value."""
         from tqdm import tqdm
 
         failed: dict[str, str] = {}
@@ -142,7 +146,7 @@ class PaidReplies:
         return failed
 
     async def _ask_one(self, endpoint: ChatEndpoint, key: str, question: Question) -> str | None:
-        """Ask until a reply holds a number or the attempts are used up; return the kind of failure, if any."""
+        """Ask until a reply holds a value or the attempts are used up; return the kind of failure, if any."""
         assert self._known is not None
         answered = self._known.get(key, Answered())
         while self._is_open(answered):
@@ -154,7 +158,7 @@ class PaidReplies:
                     {**record, "raw_text": None, "score": None, "error": failure.kind, "detail": failure.detail}
                 )
                 return failure.kind
-            value = self.read(reply)
+            value = self.read(reply, question)
             record |= {
                 "raw_text": reply.text,
                 "top_logprobs": reply.top_logprobs,
@@ -182,7 +186,7 @@ class PaidReplies:
 
 
 def why_unusable(reply: Completion) -> str:
-    """The kind of a reply without a number."""
+    """The kind of a reply without a value."""
     if reply.finish_reason == "length":
         return "truncated"
     if reply.finish_reason == "content_filter":

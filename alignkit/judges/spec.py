@@ -16,16 +16,20 @@ from .endpoint import EndpointOptions
 from .ensemble import EnsembleJudge, VotingJudge
 from .llm import LLMJudge, LLMScoreJudge
 from .pair_model import PairModelJudge
+from .pairrm import PairRMJudge
 from .reward_model import RewardModelJudge
 from .rules import LengthJudge, RegexJudge
+from .side_by_side import LLMSideBySideJudge
 
 
 # How each kind is built: its class, and the dataclass whose fields may be given beside the class's own arguments.
 KINDS: dict[str, tuple[type[Judge], type[LoadOptions] | type[EndpointOptions] | None]] = {
     "reward_model": (RewardModelJudge, LoadOptions),
     "pair_model": (PairModelJudge, LoadOptions),
+    "pairrm": (PairRMJudge, LoadOptions),
     "llm": (LLMJudge, EndpointOptions),
     "llm_score": (LLMScoreJudge, EndpointOptions),
+    "llm_side_by_side": (LLMSideBySideJudge, EndpointOptions),
     "regex": (RegexJudge, None),
     "length": (LengthJudge, None),
     "ensemble": (EnsembleJudge, None),
@@ -42,7 +46,8 @@ def load_judge(
     """Make the judge that `spec` describes. No model is loaded and nothing is asked yet.
 
     Args:
-        spec: a model folder, adapter folder or Hub name (a reward model); a `.yaml`, `.yml` or `.json` file; or its
+        spec: a model folder, adapter folder or Hub name (a reward model); `KIND:MODEL` for another kind of local model,
+            such as `pairrm:llm-blender/PairRM-hf`; a `.yaml`, `.yml` or `.json` file; or its
             content: `{"judge": KIND, ...}` with the arguments of the judge's class and, beside them, the fields of
             `LoadOptions` (local models) or `EndpointOptions` (endpoints). Members of "ensemble" and "vote" stand under
             `judges`, each a spec of its own.
@@ -55,7 +60,10 @@ def load_judge(
     if isinstance(spec, str):
         if Path(spec).suffix in (".yaml", ".yml", ".json"):
             return load_judge(read_spec(Path(spec)), options, resolve, cache)
-        return load_judge({"judge": "reward_model", "model": spec}, options, resolve, cache)
+        kind, colon, model = spec.partition(":")
+        if not colon or kind not in KINDS or KINDS[kind][1] is not LoadOptions:
+            kind, model = "reward_model", spec
+        return load_judge({"judge": kind, "model": model}, options, resolve, cache)
     given = dict(spec)
     kind = given.pop("judge", None)
     if kind not in KINDS:

@@ -1,6 +1,7 @@
 """What a judge counts while it works: calls, cache, failures by kind, tokens, cost, position bias."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,3 +81,48 @@ class JudgeStats:
         if self.parts:
             counts["members"] = [part.to_dict() for part in self.parts]
         return counts
+
+    @property
+    def calls_in_all(self) -> int:
+        """Calls, those of the members of an ensemble included."""
+        return self.calls + sum(part.calls_in_all for part in self.parts)
+
+    def flat(self) -> Counter[str]:
+        """All counts as numbers that may be added and subtracted, the members' included."""
+        counts: Counter[str] = Counter(
+            {
+                "calls": self.calls,
+                "cost": self.cost,
+                "unpriced_calls": self.unpriced_calls,
+                "prompt_tokens": self.prompt_tokens,
+                "completion_tokens": self.completion_tokens,
+                "order/pairs": self.order.pairs,
+                "order/first_share": self.order.first_share,
+                "order/inconsistent": self.order.inconsistent,
+                **{f"failures/{kind}": count for kind, count in self.failures.items()},
+            }
+        )
+        for part in self.parts:
+            counts.update(part.flat())
+        return counts
+
+
+def since(now: Counter[str], before: Counter[str]) -> dict[str, float]:
+    """What was counted between two calls of `JudgeStats.flat`; zeros are left out."""
+    return {name: value - before[name] for name, value in now.items() if value != before[name]}
+
+
+def as_metrics(counts: Mapping[str, float]) -> dict[str, Any]:
+    """Counts of `JudgeStats.flat` as metrics: failures by kind, tokens and cost where there were any, position bias."""
+    metrics: dict[str, Any] = {
+        f"judge/{name}": value
+        for name, value in sorted(counts.items())
+        if value and name != "calls" and not name.startswith("order/")
+    }
+    pairs = counts.get("order/pairs", 0)
+    if pairs:
+        order = OrderStats(int(pairs), counts.get("order/first_share", 0.0), int(counts.get("order/inconsistent", 0)))
+        shares = order.to_dict() or {}
+        metrics["judge/position_bias"] = shares["bias"]
+        metrics["judge/inconsistent_share"] = shares["inconsistent_share"]
+    return metrics

@@ -47,6 +47,19 @@ def parse_score(reply: Completion, low: float, high: float) -> float | None:
     return score if low <= score <= high else None
 
 
+def parse_score_list(reply: Completion, count: int, low: float, high: float) -> list[float] | None:
+    """The list under `scores` in the last JSON object of the reply; None unless it is `count` numbers in [low, high]."""
+    found = last_json_object(without_thoughts(reply.text))
+    values = found.get("scores") if found else None
+    if not isinstance(values, list) or len(values) != count or any(isinstance(value, bool) for value in values):
+        return None
+    try:
+        scores = [float(value) for value in values]
+    except (TypeError, ValueError):
+        return None
+    return scores if all(low <= score <= high for score in scores) else None
+
+
 def first_token_probability(reply: Completion, labels: tuple[str, str]) -> float | None:
     if not reply.top_logprobs:
         return None

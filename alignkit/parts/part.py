@@ -43,6 +43,14 @@ class Part:
     def check(cls, config: Any, args: Any) -> None:
         """Raise `InputError` where the part does not go with the rest of the trainer's configuration `args`."""
 
+    @classmethod
+    def warnings(cls, config: Any, args: Any) -> list[str]:
+        """Sentences on what will run beside the trainer's configuration `args`, but perhaps not as meant."""
+        return []
+
+    def check_rewards(self, names: list[str]) -> None:
+        """Raise `InputError` where the part does not go with the reward functions, whose names the trainer then knows."""
+
     def state_dict(self) -> dict[str, Any]:
         """State for an exact resume: tensors, and values that JSON can hold. The same on every process."""
         return {}

@@ -1,5 +1,6 @@
 """What reward shaping and advantage estimators see of a generation batch, and what an estimator gives back."""
 
+import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -8,6 +9,14 @@ from typing import Any
 import torch
 
 from ..objectives.groups import sum_rewards
+
+
+class Origin(enum.IntEnum):
+    """Where a completion comes from."""
+
+    FRESH = 0  # generated under its row's prompt
+    GUIDED = 1  # generated under the prompt of a guidance
+    REPLAYED = 2  # out of a replay buffer
 
 
 @dataclass
@@ -24,6 +33,9 @@ class RolloutBatch:
         training: False in evaluation, where no state may change.
         lengths: [N] tokens that the model wrote (tool results do not count; truncated completions do).
         mask: [N, T] bool, the tokens that the loss counts, T being the longest completion of any process.
+        groups: [N] int64, the group of each completion; consecutive runs of G unless an allocator shares them out.
+        origins: [N] int64, an `Origin` for each completion.
+        max_completion_length: tokens at which a completion is cut off; None where that is not known.
         load: gives what is only computed where a part asks for it, by name (see the properties).
     """
 
@@ -34,6 +46,9 @@ class RolloutBatch:
     training: bool
     lengths: torch.Tensor
     mask: torch.Tensor
+    groups: torch.Tensor
+    origins: torch.Tensor
+    max_completion_length: int | None = None
     load: dict[str, Callable[..., Any]] = field(default_factory=dict, repr=False)
 
     @property

@@ -19,6 +19,13 @@ PARTS: dict[str, dict[str, str]] = {
     "advantage": {
         "grpo": "alignkit.parts.advantages.base:TRLAdvantages",
         "gdpo": "alignkit.parts.advantages.gdpo:GDPOAdvantages",
+        "copo": "alignkit.parts.advantages.copo:COPOAdvantages",
+        "apo_asymmetric": "alignkit.parts.advantages.apo_asymmetric:APOAsymmetricAdvantages",
+        "bnpo": "alignkit.parts.advantages.bnpo:BNPOAdvantages",
+        "adora": "alignkit.parts.advantages.adora:ADORAAdvantages",
+        "riskpo": "alignkit.parts.advantages.riskpo:RiskPOAdvantages",
+        "dcpo": "alignkit.parts.advantages.dcpo:DCPOAdvantages",
+        "hapo": "alignkit.parts.advantages.hapo:HAPOAdvantages",
     },
     "policy_loss": {
         "dapo": "alignkit.parts.policy_losses.trl:DAPOLoss",
@@ -30,6 +37,11 @@ PARTS: dict[str, dict[str, str]] = {
         "gspo": "alignkit.parts.policy_losses.trl:GSPOLoss",
         "vespo": "alignkit.parts.policy_losses.trl:VESPOLoss",
         "mhpo": "alignkit.parts.policy_losses.mhpo:MHPOLoss",
+        "sapo": "alignkit.parts.policy_losses.sapo:SAPOLoss",
+        "copo": "alignkit.parts.policy_losses.copo:COPOLoss",
+        "apo_asymmetric": "alignkit.parts.policy_losses.apo_asymmetric:APOAsymmetricLoss",
+        "bapo": "alignkit.parts.policy_losses.bapo:BAPOLoss",
+        "hapo": "alignkit.parts.policy_losses.hapo:HAPOLoss",
     },
 }
 

@@ -19,6 +19,7 @@ class TokenBatch:
         entropies: [n, T] entropy of the next-token distributions in nats, detached.
         extras: what the advantage estimator gave beside the advantages.
         training: False in evaluation.
+        epsilon_low, epsilon_high, beta: the trainer's clip range and KL coefficient.
         reduce_sum: adds a tensor up over the processes. Every process must call it equally often.
         gather: concatenates a tensor of any length over the processes.
         metrics: numbers to log, filled by the loss: {name: [n, T] or scalar}; [n, T] are averaged over the mask.
@@ -32,6 +33,9 @@ class TokenBatch:
     entropies: torch.Tensor
     extras: dict[str, torch.Tensor]
     training: bool
+    epsilon_low: float
+    epsilon_high: float
+    beta: float
     reduce_sum: Callable[[torch.Tensor], torch.Tensor]
     gather: Callable[[torch.Tensor], torch.Tensor]
     metrics: dict[str, torch.Tensor] = field(default_factory=dict)

@@ -35,6 +35,8 @@ def run_preflight(
     """
     report = PreflightReport(run.method.key)
     run = on_its_base(run, report)
+    if hasattr(run.training, "warnings"):
+        report.warnings += run.training.warnings()
     dataset = _check_data(run, report)
     path = find_model(run, report)
     if path is not None and dataset is not None and not report.errors:
@@ -42,7 +44,7 @@ def run_preflight(
     if dataset is not None:
         _check_batches(run, dataset, world_size, report)
     if path is not None:
-        _check_memory(run, path, world_size, device_memory, sharding, report)
+        check_memory(run, path, world_size, device_memory, sharding, report)
     return report
 
 
@@ -105,7 +107,7 @@ def _check_batches(run: Any, dataset, world_size: int | None, report: PreflightR
         report.errors.append(_sentence(error))
 
 
-def _check_memory(
+def check_memory(
     run: Any,
     path: str,
     world_size: int | None,
@@ -113,6 +115,7 @@ def _check_memory(
     sharding: Sharding | None,
     report: PreflightReport,
 ) -> None:
+    """Estimate the memory of a training from `path`, the model's folder or Hub name; the other arguments as above."""
     from trl import DPOTrainer
 
     if not issubclass(run.method.load_trainer(), DPOTrainer):

@@ -18,7 +18,7 @@ _TORCH_FOLD_BYTES = 24
 _CUDA_CONTEXT = 0.6 * GIB
 
 Quantisation = Literal["none", "8bit", "4bit", "4bit-double"]
-Reference = Literal["shared", "precomputed", "second"]
+Reference = Literal["none", "shared", "precomputed", "second"]
 Sharding = Literal["none", "zero1", "zero2", "zero3", "fsdp"]
 
 # Bytes of optimizer state per trainable parameter: (number of states, bytes of each; None is the parameter's dtype).
@@ -60,7 +60,8 @@ class MemorySettings:
         peft: whether only the adapter is trained.
         gradient_checkpointing: whether a layer's activations are recomputed in the backward pass.
         optimizer: value of `optim`.
-        reference: `"shared"` (the base without its adapter), `"precomputed"` (columns) or `"second"` (a second model).
+        reference: `"shared"` (the base without its adapter), `"precomputed"` (columns), `"second"` (a second model) or
+            `"none"`.
         sharding, processes: how the states are split, and over how many.
         device: `"cuda"`, `"cpu"` ...
         eager_attention: whether attention stores its [length, length] probabilities.
@@ -79,6 +80,16 @@ class MemorySettings:
     processes: int
     device: str
     eager_attention: bool = False
+
+    @property
+    def sequences(self) -> int:
+        """Sequences per device and forward pass."""
+        return 2 * self.pairs
+
+    @property
+    def scored_tokens(self) -> int:
+        """Tokens whose log-probability the LM head computes in a forward pass."""
+        return self.sequences * max(self.length - 1, 1)
 
 
 @dataclass(frozen=True)
@@ -215,14 +226,14 @@ def layer_activation_bytes(census: ModelCensus, settings: MemorySettings) -> flo
 
 
 def activation_bytes(census: ModelCensus, settings: MemorySettings) -> float:
-    """Bytes of activations at the peak: `tokens = 2 * pairs * length`, both sequences of a pair in one forward pass.
+    """Bytes of activations at the peak: `tokens = sequences * length`, both sequences of a pair in one forward pass.
 
     without checkpointing: tokens * (layers + 1) * layer          (+1: the gradients of the layer at work)
     with checkpointing:    tokens * (layers * residual + 2 * layer)
     Autocast over float32 weights also keeps a 16-bit copy of the trained weights (of one layer where they are frozen
     and recomputed); eager attention keeps heads * length probabilities per token and layer.
     """
-    tokens = 2 * settings.pairs * settings.length
+    tokens = settings.sequences * settings.length
     compute = 2 if settings.autocast else settings.weight_bytes
     layer = layer_activation_bytes(census, settings)
     if settings.eager_attention:
@@ -244,7 +255,7 @@ def logits_bytes(census: ModelCensus, settings: MemorySettings) -> float:
     One tile of min(tokens, 4096) x 32768 in the compute dtype (and its float32 copies where no Triton kernel folds it),
     the hidden states of all tokens and their float32 gradient, and the float32 gradient of a trained head.
     """
-    tokens = 2 * settings.pairs * max(settings.length - 1, 1)
+    tokens = settings.scored_tokens
     compute = 2 if settings.autocast else settings.weight_bytes
     tile_tokens = min(tokens, _TILE_TOKENS)
     total = tile_tokens * _TILE_VOCABULARY * compute + tokens * census.hidden * (compute + 4)

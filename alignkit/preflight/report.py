@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .batch import BatchPlan
-from .memory import GIB
+from .memory import GIB, MemorySettings
 from .rendering import RenderedSequence, Rendering
 from .verdict import MemoryReport
 
@@ -20,16 +20,16 @@ _STYLES = {"fits": "green", "tight": "yellow", "does not fit": "red", "unknown":
 
 
 @dataclass
-class PreflightReport:
-    """Everything that `alignkit check` found.
+class Report:
+    """What `alignkit check` found of any training.
 
     Attributes:
         method: key of the method.
         source: name of the data set.
-        rows: training pairs; None while streaming.
+        rows: training rows; None while streaming.
         rows_checked: how many were validated.
-        columns: the columns that the method reads.
-        rendering, batch, memory: the parts; None where skipped or after an error.
+        columns: the columns that the run reads.
+        memory: the estimate; None where skipped or after an error.
         skipped: part -> why it could not be looked at.
         warnings: what will work, but perhaps not as meant.
         errors: what will fail, one sentence each.
@@ -40,8 +40,6 @@ class PreflightReport:
     rows: int | None = None
     rows_checked: int = 0
     columns: tuple[str, ...] = ()
-    rendering: Rendering | None = None
-    batch: BatchPlan | None = None
     memory: MemoryReport | None = None
     skipped: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -51,41 +49,58 @@ class PreflightReport:
         """Print everything but the errors: coloured on a terminal, with plain marks elsewhere."""
         if self.rows_checked:
             whole = "" if self.rows is None else f" of {self.rows:,}"
-            _heading(console, "Data")
-            _line(console, f"  {self.source}: {self.rows_checked:,}{whole} rows checked")
-            _line(console, f"  columns read: {', '.join(self.columns)}")
+            heading(console, "Data")
+            line(console, f"  {self.source}: {self.rows_checked:,}{whole} rows checked")
+            line(console, f"  columns read: {', '.join(self.columns)}")
+        self.render_parts(console)
+        for part, reason in self.skipped.items():
+            line(console, f"\n{part}: skipped, {reason}", "yellow")
+        for warning in self.warnings:
+            line(console, f"\nwarning: {warning}", "yellow")
+
+    def render_parts(self, console: "Console") -> None:
+        """Print what stands between the data and the warnings."""
+
+
+@dataclass
+class PreflightReport(Report):
+    """What was found of a training on pairs: `rendering` and `batch` are None where skipped or after an error."""
+
+    rendering: Rendering | None = None
+    batch: BatchPlan | None = None
+
+    def render_parts(self, console: "Console") -> None:
         if self.rendering is not None:
             _render_example(console, self.rendering)
         if self.batch is not None:
             _render_batch(console, self.batch)
         if self.memory is not None:
-            _render_memory(console, self.memory)
-        for part, reason in self.skipped.items():
-            _line(console, f"\n{part}: skipped, {reason}", "yellow")
-        for warning in self.warnings:
-            _line(console, f"\nwarning: {warning}", "yellow")
+            settings = self.memory.settings
+            render_memory(console, self.memory, f"{2 * settings.pairs} sequences of {settings.length} tokens")
 
 
-def _line(console: "Console", text: Any, style: str | None = None) -> None:
+def line(console: "Console", text: Any, style: str | None = None) -> None:
+    """Print one line as it is."""
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def _heading(console: "Console", text: str) -> None:
-    _line(console, f"\n{text}", "bold")
+def heading(console: "Console", text: str) -> None:
+    """Print the title of a part."""
+    line(console, f"\n{text}", "bold")
 
 
 def _render_example(console: "Console", rendering: Rendering) -> None:
-    _heading(console, "First example, as the model sees it")
+    heading(console, "First example, as the model sees it")
     legend = "highlighted tokens are trained" if console.is_terminal else f"{OPEN_MARK}trained{CLOSE_MARK}"
-    _line(console, f"  ({legend}, the others are context)", "dim")
+    line(console, f"  ({legend}, the others are context)", "dim")
     for sequence in rendering.sequences:
         cut = f", {sequence.cut_tokens} cut by max_length" if sequence.cut_tokens else ""
         numbers = f"{sequence.prompt_tokens} tokens of context, {sequence.trained_tokens} trained{cut}"
-        _line(console, f"  {sequence.name}: {numbers}")
-        _line(console, sequence_text(sequence, console.is_terminal))
+        line(console, f"  {sequence.name}: {numbers}")
+        line(console, sequence_text(sequence, console.is_terminal))
     lengths = rendering.lengths
     rows = f"all {lengths.rows:,}" if lengths.complete else f"a sample of {lengths.rows:,}"
-    _line(
+    line(
         console,
         f"  lengths of {rows} pairs: median {lengths.median}, longest {lengths.longest} tokens; "
         f"{lengths.too_long / lengths.rows:.1%} above max_length (cut), "
@@ -94,37 +109,37 @@ def _render_example(console: "Console", rendering: Rendering) -> None:
 
 
 def _render_batch(console: "Console", plan: BatchPlan) -> None:
-    _heading(console, "Batches")
-    _line(
+    heading(console, "Batches")
+    line(
         console,
         f"  {plan.per_device} pairs per device x {plan.accumulation} accumulation x {plan.processes} processes "
         f"= {plan.effective} pairs per update",
     )
     if plan.steps_per_epoch is None or plan.rows is None:
-        _line(console, "  updates per epoch: unknown while streaming")
+        line(console, "  updates per epoch: unknown while streaming")
     else:
         note = f" (the last of {plan.last_batch} pairs)" if plan.last_batch != plan.effective else ""
-        _line(console, f"  {plan.rows:,} pairs = {plan.steps_per_epoch:,} updates per epoch{note}")
+        line(console, f"  {plan.rows:,} pairs = {plan.steps_per_epoch:,} updates per epoch{note}")
     epochs = "" if math.isnan(plan.epochs) else f", {plan.epochs:g} epochs"
-    _line(console, f"  {plan.total_steps:,} updates in all{epochs}, {plan.warmup_steps:,} of them warm-up")
+    line(console, f"  {plan.total_steps:,} updates in all{epochs}, {plan.warmup_steps:,} of them warm-up")
 
 
-def _render_memory(console: "Console", memory: MemoryReport) -> None:
-    _heading(console, "Memory per device (estimate)")
-    notes = _memory_notes(memory)
+def render_memory(console: "Console", memory: MemoryReport, batch: str, **notes: str) -> None:
+    """Print the estimate part by part; `batch` says what a forward pass holds, `notes` explain further parts."""
+    heading(console, "Memory per device (estimate)")
+    notes = _memory_notes(memory.settings, batch) | notes
     for name, size in memory.estimate.parts().items():
-        _line(console, f"  {name.replace('_', ' '):<15}{size_text(size):>11}  {notes.get(name, '')}".rstrip())
-    _line(console, f"  {'peak':<15}{size_text(memory.estimate.total):>11}", "bold")
+        line(console, f"  {name.replace('_', ' '):<15}{size_text(size):>11}  {notes.get(name, '')}".rstrip())
+    line(console, f"  {'peak':<15}{size_text(memory.estimate.total):>11}", "bold")
     device = memory.device
     has = "" if device.capacity is None else f" ({size_text(device.capacity)})"
-    _line(console, f"  {memory.verdict}: {device.name}{has}", _STYLES[memory.verdict])
+    line(console, f"  {memory.verdict}: {device.name}{has}", _STYLES[memory.verdict])
     if memory.suggestion:
-        _line(console, f"  suggestion: {memory.suggestion}", "yellow")
+        line(console, f"  suggestion: {memory.suggestion}", "yellow")
 
 
-def _memory_notes(memory: MemoryReport) -> dict[str, str]:
+def _memory_notes(settings: MemorySettings, batch: str) -> dict[str, str]:
     """What each part was computed from."""
-    settings = memory.settings
     floats = f"{8 * settings.weight_bytes}-bit"
     split = f", {settings.sharding} over {settings.processes} processes" if settings.sharding != "none" else ""
     checkpointing = "" if settings.gradient_checkpointing else "out"
@@ -133,13 +148,13 @@ def _memory_notes(memory: MemoryReport) -> dict[str, str]:
         + split,
         "adapter": "" if settings.peft else "none: all weights are trained",
         "optimizer": settings.optimizer,
-        "activations": f"{2 * settings.pairs} sequences of {settings.length} tokens, with{checkpointing} gradient "
-        "checkpointing",
+        "activations": f"{batch}, with{checkpointing} gradient checkpointing",
         "logits": "computed in tiles, never whole",
         "reference": {
             "shared": "the base model without its adapter",
             "precomputed": "precomputed, no second model",
             "second": "a second model",
+            "none": "none",
         }[settings.reference],
     }
 

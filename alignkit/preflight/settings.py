@@ -48,23 +48,33 @@ def memory_settings(
         longest: the longest pair of the data set in tokens, where it is known; batches are padded no further.
         sharding: None takes that of the running launcher or the config.
     """
-    model, training = run.model, run.training
+    training = run.training
     limits = [length for length in (training.max_length, longest) if length is not None]
     return MemorySettings(
         pairs=training.per_device_train_batch_size,
         length=min(limits) if limits else census.hidden,
-        weight_bytes=_weight_bytes(model, training, census),
-        autocast=bool(training.bf16 or training.fp16),
-        quantisation=_quantisation(model),
-        peft=model.use_peft,
-        gradient_checkpointing=training.gradient_checkpointing,
-        optimizer=str(getattr(training.optim, "value", training.optim)),
-        reference=_reference(model, training),
-        sharding=_sharding(training) if sharding is None else sharding,
-        processes=processes,
-        device=device.kind,
-        eager_attention=model.attn_implementation == "eager",
+        reference=_reference(run.model, training),
+        **training_settings(run, census, processes, device, sharding),
     )
+
+
+def training_settings(
+    run: Any, census: ModelCensus, processes: int, device: Device, sharding: Sharding | None
+) -> dict[str, Any]:
+    """The fields of `MemorySettings` that do not depend on what a batch holds."""
+    model, training = run.model, run.training
+    return {
+        "weight_bytes": _weight_bytes(model, training, census),
+        "autocast": bool(training.bf16 or training.fp16),
+        "quantisation": _quantisation(model),
+        "peft": model.use_peft,
+        "gradient_checkpointing": training.gradient_checkpointing,
+        "optimizer": str(getattr(training.optim, "value", training.optim)),
+        "sharding": _sharding(training) if sharding is None else sharding,
+        "processes": processes,
+        "device": device.kind,
+        "eager_attention": model.attn_implementation == "eager",
+    }
 
 
 def _weight_bytes(model: Any, training: Any, census: ModelCensus) -> int:

@@ -25,6 +25,7 @@ from typing import Any
 from alignkit.errors import InputError
 
 from .grading_worker import WALL_FACTOR
+from .texts import completion_text, read_column
 
 
 logger = logging.getLogger(__name__)
@@ -222,9 +223,12 @@ def stop_all(workers: list[Worker]) -> None:
 class MathAccuracyReward:
     """A TRL reward function: 1.0 where the completion's answer is the gold in the column `answer`, else 0.0.
 
-    None (TRL leaves the row out) only where the gold itself cannot be read. How many answers were unparsable, timed
-    out or crashed since the start is in `counts`, and logged when an answer was killed.
+    None (TRL leaves the row out) only where the gold itself is missing or cannot be read. `counts` holds how many
+    completions ended with each of `STATUSES` since the start; behind a `Guard` they are logged.
     """
+
+    count_kinds = STATUSES[1:]
+    ends_by_itself = True  # each answer has its deadline
 
     def __init__(self, pool: GradingPool | None = None, column: str = "answer") -> None:
         self.pool = pool or GradingPool()
@@ -233,12 +237,8 @@ class MathAccuracyReward:
         self.__name__ = "math_accuracy"
 
     def __call__(self, completions: Sequence[Any], **columns: Any) -> list[float | None]:
-        if self.column not in columns:
-            raise InputError(
-                f"the reward math_accuracy reads the dataset column {self.column!r}, but the columns are "
-                f"{', '.join(sorted(columns))}"
-            )
-        texts = [text if isinstance(text, str) else text[-1]["content"] for text in completions]
-        grades = self.pool.grade([(str(gold), text) for gold, text in zip(columns[self.column], texts, strict=True)])
+        golds = read_column(self.__name__, self.column, columns)
+        pairs = zip(golds, map(completion_text, completions), strict=True)
+        grades = self.pool.grade([("" if gold is None else str(gold), text) for gold, text in pairs])
         self.counts.update(grade.status for grade in grades)
         return [None if grade.status == "bad_gold" else float(grade.correct) for grade in grades]

@@ -55,7 +55,9 @@ def run_self_checks(trainer: Any, rewards: torch.Tensor, output: dict[str, Any])
     findings.append(check_signal(trainer, rewards))
     if trainer.accelerator.is_main_process:
         for finding in findings:
-            logger.log(logging.INFO if finding.ok else logging.WARNING, "Self-check, %s: %s", finding.name, finding.sentence)
+            logger.log(
+                logging.INFO if finding.ok else logging.WARNING, "Self-check, %s: %s", finding.name, finding.sentence
+            )
     return findings
 
 
@@ -110,7 +112,9 @@ def generate_probe(trainer: Any, probe: dict[str, torch.Tensor]) -> tuple[torch.
         torch.no_grad(),
     ):
         images = trainer._forward_fields(probe)
-        generated = model.generate(input_ids=prompt_ids, attention_mask=prompt_mask, **images, generation_config=config)
+        generated = model.generate(
+            input_ids=prompt_ids, attention_mask=prompt_mask, **images, generation_config=config
+        )
     tokens = generated.sequences[:, prompt_ids.shape[1] :]
     logits = torch.stack(generated.logits, dim=1).float() / trainer.args.temperature
     sampled = logits.log_softmax(dim=-1).gather(2, tokens[:, :, None]).squeeze(2)
@@ -127,7 +131,9 @@ def check_adapter(trainer: Any, probe: dict[str, torch.Tensor]) -> list[Finding]
         return []
     trainable = sum(item.numel() for item in model.parameters() if item.requires_grad)
     if trainable == 0:
-        return [Finding("adapter", "no parameter of the adapter is trainable: training would change nothing.", ok=False)]
+        return [
+            Finding("adapter", "no parameter of the adapter is trainable: training would change nothing.", ok=False)
+        ]
     with_adapter = trainer._token_logps(probe)
     with model.disable_adapter():
         without = trainer._token_logps(probe)
@@ -137,7 +143,13 @@ def check_adapter(trainer: Any, probe: dict[str, torch.Tensor]) -> list[Finding]
         return [Finding("adapter", f"it is live: it moves log-probabilities by up to {difference:.1e} nats.")]
     if is_zero_initialised(model):
         return [Finding("adapter", f"it is new and exactly zero, with {trainable:,} trainable parameters.")]
-    return [Finding("adapter", "it changes no log-probability although it is not zero: it is not in the forward pass.", ok=False)]
+    return [
+        Finding(
+            "adapter",
+            "it changes no log-probability although it is not zero: it is not in the forward pass.",
+            ok=False,
+        )
+    ]
 
 
 def is_zero_initialised(model: Any) -> bool:
@@ -158,12 +170,16 @@ def check_reference(trainer: Any, probe: dict[str, torch.Tensor]) -> Finding:
     else:
         what = "the base model, the adapter switched off"
     mask = probe["completion_mask"].bool()
-    distance = (trainer._token_logps(probe) - probe["ref_per_token_logps"])[mask].abs().max().item() if mask.any() else 0.0
+    distance = (
+        (trainer._token_logps(probe) - probe["ref_per_token_logps"])[mask].abs().max().item() if mask.any() else 0.0
+    )
     sentence = f"it is {what}; the policy is {distance:.1e} nats away from it (largest token)."
     starts_here = trainer.state.global_step == 0
     if not starts_here or distance <= tolerance(trainer):
         return Finding("reference", sentence)
-    return Finding("reference", f"{sentence} Training has not begun, so it should be 0: is it the model you meant?", ok=False)
+    return Finding(
+        "reference", f"{sentence} Training has not begun, so it should be 0: is it the model you meant?", ok=False
+    )
 
 
 def check_rewards(trainer: Any, rewards: torch.Tensor) -> list[Finding]:
@@ -190,4 +206,3 @@ def check_signal(trainer: Any, rewards: torch.Tensor) -> Finding:
     if share == 1:
         sentence += " Plain GRPO learns nothing from such a batch."
     return Finding("signal", sentence, ok=share < 1)
-

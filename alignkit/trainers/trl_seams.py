@@ -14,6 +14,16 @@ SEAMS: dict[str, dict[str, tuple[str, ...]]] = {
         "compute_ref_log_probs": ("self", "model", "inputs"),
         "_save_checkpoint": ("self", "model", "trial"),
     },
+    "trl:GRPOTrainer": {
+        "_calculate_rewards": ("self", "inputs", "prompts", "completions", "completion_ids_list"),
+        "_compute_loss": ("self", "model", "inputs"),
+        "_generate": ("self", "prompts"),
+        "_generate_and_score_completions": ("self", "inputs"),
+        "_get_train_sampler": ("self", "dataset"),
+        "_load_optimizer_and_scheduler": ("self", "checkpoint"),
+        "_save_checkpoint": ("self", "model", "trial"),
+        "_tokenize_prompts": ("self", "prompts"),
+    },
     "trl:RLOOTrainer": {
         "_get_train_sampler": ("self", "dataset"),
     },
@@ -36,4 +46,24 @@ DPO_ATTRIBUTES = (
     "precompute_ref_logps",
     "ref_model",
     "router_aux_loss_coef",
+)
+
+# Attributes that `trl.GRPOTrainer` sets and alignkit reads or sets.
+GRPO_ATTRIBUTES = (
+    "_buffered_inputs",
+    "_logs",
+    "_metrics",
+    "_step",
+    "_tokenizer",
+    "beta",
+    "environment_factories",
+    "eos_token_ids",
+    "max_completion_length",
+    "num_generations",
+    "num_generations_eval",
+    "ref_model",
+    "reward_func_names",
+    "reward_weights",
+    "rollout_func",
+    "tools",
 )

@@ -1,8 +1,15 @@
 """What the tests of the data room share: a cache of their own and well-formed rows."""
 
+import importlib
 import json
+import sys
+from pathlib import Path
 
 import pytest
+
+
+FOLDER = Path(__file__).parents[2] / "data"
+NAMES = ("ultrafeedback", "hh_rlhf", "pku_saferlhf", "beavertails", "tldr", "math_rl", "building")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,3 +50,25 @@ def write_jsonl(tmp_path):
         return str(path)
 
     return write
+
+
+@pytest.fixture
+def builder(monkeypatch):
+    """Import a builder as a script is run: with its own folder on the path, and nothing left behind."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    yield importlib.import_module
+    for name in NAMES:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def build(builder, write_jsonl, tmp_path):
+    """Run a builder on rows; return what it wrote."""
+
+    def run(name: str, rows: list[dict], *arguments: str) -> list[dict]:
+        out = tmp_path / f"{name}_built.jsonl"
+        source = write_jsonl(rows, f"{name}.jsonl")
+        assert builder(name).main(["--dataset", source, "--split", "train", "--out", str(out), *arguments]) == 0
+        return [json.loads(line) for line in out.read_text().splitlines()]
+
+    return run

@@ -1,40 +1,10 @@
 """The builders of public data sets, each on a few rows of the shape that they have on the Hub."""
 
-import importlib
-import json
 import re
-import sys
-from pathlib import Path
 
 import pytest
 
 from alignkit.data import column_specs, load, validate_rows
-
-
-FOLDER = Path(__file__).parents[2] / "data"
-NAMES = ("ultrafeedback", "hh_rlhf", "pku_saferlhf", "beavertails", "tldr", "building")
-
-
-@pytest.fixture
-def builder(monkeypatch):
-    """Import a builder as a script is run: with its own folder on the path, and nothing left behind."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    yield importlib.import_module
-    for name in NAMES:
-        sys.modules.pop(name, None)
-
-
-@pytest.fixture
-def build(builder, write_jsonl, tmp_path):
-    """Run a builder on rows; return what it wrote."""
-
-    def run(name: str, rows: list[dict], *arguments: str) -> list[dict]:
-        out = tmp_path / f"{name}_built.jsonl"
-        source = write_jsonl(rows, f"{name}.jsonl")
-        assert builder(name).main(["--dataset", source, "--split", "train", "--out", str(out), *arguments]) == 0
-        return [json.loads(line) for line in out.read_text().splitlines()]
-
-    return run
 
 
 def completion(text: str, *ratings: str) -> dict:

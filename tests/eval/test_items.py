@@ -9,6 +9,8 @@ from alignkit.errors import InputError
 from alignkit.eval import load_suite, suite_names
 from alignkit.eval.golds import GOLD_RULES
 from alignkit.eval.items import load_items, read_rows
+from alignkit.eval.judging.benchmark import JudgedBenchmark, load_benchmark
+from alignkit.eval.options import EvalOptions
 from alignkit.eval.protocols import PROTOCOLS, apply_protocol
 from alignkit.rewards import GradingPool
 
@@ -20,7 +22,11 @@ OFFICIAL = {"gsm8k": 0, "math500": 0, "aime24": 0, "aime25": 0, "amc23": 0, "min
 @pytest.mark.parametrize("name", suite_names())
 def test_every_suite_can_be_read_and_names_things_that_exist(name):
     suite = load_suite(name)
-    assert suite.protocol in PROTOCOLS and suite.gold_rule in GOLD_RULES
+    assert suite.protocol in PROTOCOLS
+    if suite.kind == "judged":
+        assert isinstance(load_benchmark(suite, EvalOptions()), JudgedBenchmark)
+    else:
+        assert suite.kind == "math" and suite.gold_rule in GOLD_RULES
     assert suite.n_samples == 1 or suite.temperature > 0
 
 

@@ -1,14 +1,11 @@
-"""The report's pictures as inline SVG: drawn 360 px wide, so that they are legible on a telephone, and coloured with
-the page's CSS variables, so that they follow dark mode.
-"""
+"""The pictures of a graded suite: accuracies, what changed between two models, lengths, and pass@k by k."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..results import Comparison, ModelResult, Results
+from ..results import Comparison, Results
+from .drawing import BAR, INK, LINES, MUTED, RIGHT, RIGHT_TEXT, WRONG, WRONG_TEXT, Bar, bars, draw, shorten_label
 from .view import Lengths
 
 
@@ -16,79 +13,36 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 3.75
-# Stand-ins that matplotlib draws with; in the SVG each becomes the CSS variable of the page.
-INK, MUTED, BAR = "#010203", "#040506", "#0d0e0f"
-RIGHT, WRONG, RIGHT_TEXT, WRONG_TEXT = "#070809", "#0a0b0c", "#101112", "#131415"
-VARIABLES = {
-    INK: "--ink",
-    MUTED: "--muted",
-    BAR: "--bar",
-    RIGHT: "--right",
-    WRONG: "--wrong",
-    RIGHT_TEXT: "--right-text",
-    WRONG_TEXT: "--wrong-text",
-}
-
-
-def draw(height: float, paint: Callable[[Figure], None], name: str, description: str) -> str:
-    """Make an SVG of what `paint` draws. `name` keeps the ids of several pictures on a page apart."""
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    style = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": name,
-        "font.family": "sans-serif",
-        "font.size": 9,
-        "text.color": INK,
-        "axes.edgecolor": MUTED,
-        "axes.labelcolor": INK,
-        "xtick.color": MUTED,
-        "ytick.color": MUTED,
-        "xtick.labelcolor": INK,
-        "ytick.labelcolor": INK,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-    with matplotlib.rc_context(style):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        FigureCanvasSVG(figure)
-        paint(figure)
-        stream = io.StringIO()
-        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    svg = stream.getvalue()
-    svg = svg[svg.index("<svg") :]
-    for color, variable in VARIABLES.items():
-        svg = svg.replace(color, f"var({variable})")
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{description}" ', 1)
-
 
 def accuracy_bars(results: Results) -> str:
     """Accuracy of every model with its interval."""
+    rows = [
+        Bar(own.label, 100 * own.accuracy, 100 * own.ci_low, 100 * own.ci_high, f"{100 * own.accuracy:.1f} %")
+        for own in results.models
+    ]
+    axis_label = f"accuracy, % ({100 * results.settings['confidence']:.0f} % interval)"
+    return bars(rows, axis_label, "accuracy", "accuracy of each model with its interval")
+
+
+def pass_at_k_curves(results: Results) -> str:
+    """pass@k (solid) and maj@k (dashed) by k, a line per model, named at its end."""
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
+        ks = [int(name.split("@")[1]) for name in results.models[0].metrics if name.startswith("pass@")]
         for place, model in enumerate(results.models):
-            paint_bar(axes, place, model)
-        axes.set_ylim(len(results.models) - 0.4, -0.75)
-        axes.set_xlim(0, 100)
-        axes.set_yticks([])
-        axes.set_xlabel(f"accuracy, % ({100 * results.settings['confidence']:.0f} % interval)")
-        axes.spines["left"].set_visible(False)
+            color = LINES[place % len(LINES)]
+            for kind, style in (("pass", "-"), ("maj", "--")):
+                values = [100 * model.metrics[f"{kind}@{k}"]["value"] for k in ks]
+                axes.plot(ks, values, style, color=color, marker="o", markersize=3, linewidth=1.4)
+            axes.plot([], [], "-", color=color, label=shorten_label(model.label, 30))
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(ks, [str(k) for k in ks])
+        axes.set_xlabel("k (solid: pass@k, dashed: maj@k)")
+        axes.set_ylabel("%")
+        axes.legend(frameon=False, labelcolor=INK, fontsize=8)
 
-    return draw(0.6 + 0.5 * len(results.models), paint, "accuracy", "accuracy of each model with its interval")
-
-
-def paint_bar(axes: Axes, place: int, model: ModelResult) -> None:
-    value, low, high = 100 * model.accuracy, 100 * model.ci_low, 100 * model.ci_high
-    axes.barh(place, value, height=0.34, color=BAR)
-    axes.errorbar(
-        value, place, xerr=[[max(value - low, 0)], [max(high - value, 0)]], color=INK, capsize=3, linewidth=1.2
-    )
-    axes.text(0, place - 0.28, shorten_label(model.label), va="bottom", ha="left", color=INK)
-    axes.text(100, place - 0.28, f"{value:.1f} %", va="bottom", ha="right", color=INK)
+    return draw(2.6, paint, "pass-at-k", "pass at k and majority at k by k")
 
 
 def outcome_flow(comparison: Comparison, labels: tuple[str, str]) -> str:
@@ -167,9 +121,3 @@ def length_histograms(lengths: list[Lengths], max_new_tokens: int) -> str:
         panels[-1].set_xlabel(f"tokens per completion (at most {max_new_tokens})")
 
     return draw(0.5 + 0.95 * len(lengths), paint, "lengths", "histogram of completion lengths per model")
-
-
-def shorten_label(label: str, width: int = 38) -> str:
-    """The end of a long label: the part that tells models apart. A dollar sign would start matplotlib's mathematics."""
-    label = label.replace("$", "\\$")
-    return label if len(label) <= width else f"…{label[-width + 1 :]}"

@@ -1,6 +1,7 @@
-"""`report.md`: the figures as tables, for a terminal, a pull request or a model card."""
+"""A graded suite in `report.md`: the figures as tables, for a terminal, a pull request or a model card."""
 
 from ..results import Comparison, Results
+from .formatting import escape, interval, percent, points, row, table_head
 from .view import View
 
 
@@ -56,29 +57,3 @@ def comparison_cells(results: Results, comparison: Comparison) -> list[str]:
         str(comparison.only_baseline_right),
         f"{comparison.mcnemar_p:.2g}",
     ]
-
-
-def table_head(names: list[str]) -> list[str]:
-    return [row(names), "|" + "---|" * len(names)]
-
-
-def row(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def escape(text: str) -> str:
-    """Text that stays one cell of one row."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
-
-
-def percent(share: float, digits: int = 1) -> str:
-    return f"{100 * share:.{digits}f} %"
-
-
-def interval(low: float, high: float) -> str:
-    return f"{100 * low:.1f} to {100 * high:.1f} %"
-
-
-def points(share: float) -> str:
-    """A difference in percentage points, with its sign."""
-    return f"{100 * share:+.1f}".replace("-", "−")

@@ -2,7 +2,7 @@
 
 from .adora import adora_advantages, adora_weights, check_adora
 from .apo_asymmetric import apo_asymmetric_advantages, apo_asymmetric_kl_weights, check_apo_asymmetric
-from .bnpo import BetaParameters, bnpo_advantages, bnpo_beta_parameters, check_bnpo
+from .bnpo import BetaParameters, bnpo_advantages, bnpo_beta_parameters, bnpo_pass_rates, check_bnpo
 from .copo import CopoAdvantages, check_copo, copo_advantages
 from .dcpo import dcpo_advantages, dcpo_coefficient
 from .gdpo import gdpo_advantages
@@ -20,6 +20,7 @@ __all__ = [
     "apo_asymmetric_kl_weights",
     "bnpo_advantages",
     "bnpo_beta_parameters",
+    "bnpo_pass_rates",
     "check_adora",
     "check_apo_asymmetric",
     "check_bnpo",

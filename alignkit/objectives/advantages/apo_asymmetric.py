@@ -23,6 +23,7 @@ def apo_asymmetric_advantages(
     correct_threshold: float = 1.0,
     stcr_base: float = 1.00001,
     eps: float = 1e-4,
+    correctness: Numbers | None = None,
 ) -> torch.Tensor:
     r"""GRPO advantages with those of over-long incorrect samples enlarged (STCR).
 
@@ -35,9 +36,10 @@ def apo_asymmetric_advantages(
             incorrect; detached.
         num_generations: G, at least 1, a divisor of N.
         lengths: [N] completion lengths in tokens.
-        correct_threshold: a reward of at least this is correct; finite.
+        correct_threshold: a reward (in `correctness`, where given) of at least this is correct; finite.
         stcr_base: c, at least 1; 1 turns the factor off. With the released 1.00001 it is 1.01 at 1000 excess tokens.
         eps: see `grpo_advantages`.
+        correctness: [N] rewards that tell what is correct, where `rewards` are sums of several; NaN: neither.
 
     Returns:
         [N] advantages without gradient.
@@ -50,19 +52,24 @@ def apo_asymmetric_advantages(
     sizes = as_float(lengths).detach().to(values)
     require_rows("lengths", sizes, values.shape)
     groups, sizes = split_groups(values, num_generations), split_groups(sizes, num_generations, "lengths")
-    correct = groups >= correct_threshold
+    judged = _judged(values, correctness).view_as(groups)
+    correct = judged >= correct_threshold
     mean_correct = torch.where(correct, sizes, 0.0).sum(dim=1) / correct.sum(dim=1)
     excess = sizes - mean_correct[:, None]
     advantages = grpo_advantages(values, num_generations, eps=eps).view_as(groups)
     # Without a correct sample the mean is 0/0, so that no excess compares as positive.
-    punished = (groups < correct_threshold) & (excess > 0) & (advantages < 0)
+    punished = (judged < correct_threshold) & (excess > 0) & (advantages < 0)
     # expm1, because the excess of the factor over 1 is about 1e-5 per token.
     factor = 1 - torch.expm1(-excess * math.log(stcr_base))
     return (torch.where(punished, factor, 1.0) * advantages).flatten()
 
 
 def apo_asymmetric_kl_weights(
-    rewards: Numbers, num_generations: int, correct_threshold: float = 1.0, eps: float = 1e-4
+    rewards: Numbers,
+    num_generations: int,
+    correct_threshold: float = 1.0,
+    eps: float = 1e-4,
+    correctness: Numbers | None = None,
 ) -> torch.Tensor:
     r"""Weight of each sample's KL term (DADS), small for the positive samples of hard prompts.
 
@@ -80,9 +87,19 @@ def apo_asymmetric_kl_weights(
     check_apo_asymmetric(correct_threshold=correct_threshold)
     values = as_rewards(rewards, max_dim=1)
     groups = split_groups(values, num_generations)
-    correct = (groups >= correct_threshold).sum(dim=1, keepdim=True)
-    valid = (~groups.isnan()).sum(dim=1, keepdim=True)
+    judged = _judged(values, correctness).view_as(groups)
+    correct = (judged >= correct_threshold).sum(dim=1, keepdim=True)
+    valid = (~judged.isnan()).sum(dim=1, keepdim=True)
     pass_rate = correct.to(values) / valid.clamp(min=1)
     positive = grpo_advantages(values, num_generations, eps=eps).view_as(groups) > 0
     weighted = positive & (correct > 0) & (correct < valid)
     return torch.where(weighted, -torch.expm1(-math.e * pass_rate), 1.0).to(values).flatten()
+
+
+def _judged(rewards: torch.Tensor, correctness: Numbers | None) -> torch.Tensor:
+    """The rewards [N] that tell what is correct; NaN wherever the reward itself is missing."""
+    if correctness is None:
+        return rewards
+    judged = as_float(correctness).detach().to(rewards)
+    require_rows("correctness", judged, rewards.shape)
+    return judged.masked_fill(rewards.isnan(), torch.nan)

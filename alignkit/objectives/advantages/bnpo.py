@@ -102,12 +102,10 @@ def bnpo_advantages(
         ValueError: for a reward outside its bounds, another shape, incomplete groups or an argument outside its range.
     """
     check_bnpo(reward_min, reward_max, alpha, beta, max_weight)
-    values = as_rewards(rewards)
-    columns = values[:, None] if values.dim() == 1 else values
+    mapped = _mapped_groups(rewards, num_generations, reward_min, reward_max)
+    columns = mapped.flatten(0, 1)
     weights = as_weights(reward_weights, columns)
-    mapped = split_groups(_to_unit_interval(columns, reward_min, reward_max), num_generations)
-    # The mean of values in [0, 1] may leave the interval by one rounding.
-    pass_rates = mapped.nanmean(dim=1).clamp(0.0, 1.0)
+    pass_rates = _group_means(mapped)
     total = torch.zeros_like(columns[:, 0])
     for index in range(columns.shape[1]):
         fitted = None if alpha is None or beta is None else BetaParameters(alpha, beta)
@@ -116,6 +114,31 @@ def bnpo_advantages(
         advantages = centre(mapped[:, :, index]).double() * scale[:, None]
         total = total + weights[index] * zero_nan(advantages).flatten().to(total)
     return total / columns.shape[1]
+
+
+def bnpo_pass_rates(
+    rewards: Numbers, num_generations: int, reward_min: Numbers = 0.0, reward_max: Numbers = 1.0
+) -> torch.Tensor:
+    """Mean of the rewards, mapped to [0, 1], of each prompt and reward function: [M, K], NaN for a group without any.
+
+    Args and errors as `bnpo_advantages`.
+    """
+    check_bnpo(reward_min, reward_max)
+    return _group_means(_mapped_groups(rewards, num_generations, reward_min, reward_max))
+
+
+def _mapped_groups(
+    rewards: Numbers, num_generations: int, reward_min: Numbers, reward_max: Numbers
+) -> torch.Tensor:
+    """Rewards mapped to [0, 1] as [M, G, K]."""
+    values = as_rewards(rewards)
+    columns = values[:, None] if values.dim() == 1 else values
+    return split_groups(_to_unit_interval(columns, reward_min, reward_max), num_generations)
+
+
+def _group_means(mapped: torch.Tensor) -> torch.Tensor:
+    # The mean of values in [0, 1] may leave the interval by one rounding.
+    return mapped.nanmean(dim=1).clamp(0.0, 1.0)
 
 
 def _to_unit_interval(columns: torch.Tensor, reward_min: Numbers, reward_max: Numbers) -> torch.Tensor:

@@ -56,7 +56,13 @@ def floored_log(entropies: torch.Tensor, eps: float) -> torch.Tensor:
     return entropies.clamp(min=eps).log()
 
 
-def hapo_entropy_signal(entropies: Numbers, mask: Numbers, quantile: float = 0.8, eps: float = 1e-8) -> EntropySignal:
+def hapo_entropy_signal(
+    entropies: Numbers,
+    mask: Numbers,
+    quantile: float = 0.8,
+    eps: float = 1e-8,
+    population: Numbers | None = None,
+) -> EntropySignal:
     r"""How far each token's log-entropy lies from a quantile of the batch, scaled to [-1, 1] on each side.
 
     \( h = (\log H - Q_\rho) / \sigma \) (Eq. 5); \( \tilde h = h / h_{max} \) where h > 0, \( h / |h_{min}| \) where
@@ -67,10 +73,12 @@ def hapo_entropy_signal(entropies: Numbers, mask: Numbers, quantile: float = 0.8
         mask: [N, T], non-zero at the tokens that count.
         quantile: ρ in [0, 1]; the sorted value of index floor(ρ(n - 1) + 0.5).
         eps: floor of the entropies, above 0, in nats.
+        population: [M] entropies that the statistics are of, the counted ones among them; by default the counted ones
+            alone. With those of all processes, every process has the same statistics.
 
     Returns:
         `EntropySignal(signal, center, scale)` without gradient: the signal, 0 where masked; the quantile of log H; its
-        population standard deviation about the mean. Both numbers are 0 when everything is masked.
+        population standard deviation about the mean. Both numbers are 0 for an empty population.
 
     Raises:
         ValueError: for other shapes or an argument outside its range.
@@ -79,16 +87,16 @@ def hapo_entropy_signal(entropies: Numbers, mask: Numbers, quantile: float = 0.8
     values, keep = as_float(entropies).detach(), as_bool(mask)
     require_same_shape(entropies=values, mask=keep)
     log_entropies = floored_log(values, eps)
-    valid = log_entropies[keep]
+    valid = log_entropies[keep] if population is None else floored_log(as_float(population).detach(), eps)
     if not len(valid):
         return EntropySignal(torch.zeros_like(values), 0.0, 0.0)
     center = valid.sort().values[math.floor(quantile * (len(valid) - 1) + 0.5)]
     distance = masked(log_entropies - center, keep)
     # The scale cancels in the signal. A side without tokens has distance 0 and stays 0.
     one = torch.ones_like(center)
-    top, bottom = distance.max(), -distance.min()
+    top, bottom = valid.max() - center, center - valid.min()
     signal = distance / torch.where(distance > 0, torch.where(top > 0, top, one), torch.where(bottom > 0, bottom, one))
-    scale = 0.0 if not distance.any() else valid.std(correction=0).item()
+    scale = 0.0 if top == bottom == 0 else valid.std(correction=0).item()
     return EntropySignal(signal, center.item(), scale)
 
 
@@ -164,6 +172,7 @@ def hapo_loss(
     epsilon_high: float = 0.28,
     adv_beta: float = 1.0,
     clip_alpha: float = 1.0,
+    population: Numbers | None = None,
 ) -> torch.Tensor:
     r"""Loss of each token, \( -\min(r \hat A, \mathrm{clip}(r, 1 - \epsilon_L(h), 1 + \epsilon_R(h)) \hat A) \).
 
@@ -176,7 +185,8 @@ def hapo_loss(
         advantages: [N] or [N, T], from `hapo_advantages`; detached.
         mask: [N, T], non-zero at the tokens that count.
         entropies: [N, T] entropy of each next-token distribution of the policy in nats; detached.
-        quantile, epsilon_low, epsilon_high, adv_beta, clip_alpha: see the functions named above.
+        quantile, population: see `hapo_entropy_signal`.
+        epsilon_low, epsilon_high, adv_beta, clip_alpha: see the functions named above.
 
     Returns:
         [N, T] losses, exactly 0 where masked.
@@ -186,7 +196,7 @@ def hapo_loss(
     """
     check_hapo(quantile, epsilon_low, epsilon_high, adv_beta, clip_alpha)
     inputs = token_inputs(logps, old_logps, advantages, mask)
-    signal = hapo_entropy_signal(entropies, inputs.mask, quantile).signal
+    signal = hapo_entropy_signal(entropies, inputs.mask, quantile, population=population).signal
     require_same_shape(logps=inputs.log_ratio, entropies=signal)
     ratio = bounded_exp(inputs.log_ratio, LOG_RATIO_LIMIT)
     epsilons = hapo_clip_epsilons(signal, epsilon_low, epsilon_high, clip_alpha)

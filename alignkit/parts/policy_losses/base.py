@@ -62,3 +62,17 @@ class PolicyLoss(Part):
     def token_loss(self, batch: TokenBatch) -> torch.Tensor:
         """[n, T] losses, 0 where masked; fills `batch.metrics`."""
         raise NotImplementedError
+
+    def measure(self, batch: TokenBatch, args: Any) -> None:
+        """Fill `batch.metrics` where TRL computes the loss, under the trainer's configuration `args`."""
+
+
+def is_on_policy(args: Any) -> bool:
+    """Whether every completion is trained on by the very policy that generated it, so that all ratios are 1."""
+    return args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) == 0
+
+
+ON_POLICY = (
+    "the update is exactly on-policy (`num_iterations` 1, and a generation batch that one update uses up): {effect} Set "
+    "`num_iterations` above 1, or `steps_per_generation` to a multiple of `gradient_accumulation_steps`."
+)

@@ -1,12 +1,13 @@
 """MHPO's loss (arXiv 2603.16929): a bounded log-ratio and a detached hazard penalty in place of clipping."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from ...objectives.policy import check_mhpo, mhpo_gradient_multiplier, mhpo_hazard, mhpo_loss
 from ..tokens import TokenBatch
-from .base import PolicyLoss, PolicyLossConfig
+from .base import ON_POLICY, PolicyLoss, PolicyLossConfig, is_on_policy
 
 
 @dataclass
@@ -22,11 +23,13 @@ class MHPOLossConfig(PolicyLossConfig):
 
     c: float = field(default=1.5, metadata={"help": "Bound of the modulated log-ratio. Valid: finite, above 0."})
     k_pos: float = field(
-        default=1.5, metadata={"help": "Shape of the hazard of rising tokens. Valid: finite, above 0; 1 or more advised."}
+        default=1.5,
+        metadata={"help": "Shape of the hazard of rising tokens. Valid: finite, above 0; 1 or more advised."},
     )
     lambda_pos: float = field(default=1.0, metadata={"help": "Scale of the hazard of rising tokens. Valid: above 0."})
     k_neg: float = field(
-        default=2.0, metadata={"help": "Shape of the hazard of falling tokens. Valid: finite, above 0; 1 or more advised."}
+        default=2.0,
+        metadata={"help": "Shape of the hazard of falling tokens. Valid: finite, above 0; 1 or more advised."},
     )
     lambda_neg: float = field(default=0.8, metadata={"help": "Scale of the hazard of falling tokens. Valid: above 0."})
 
@@ -48,9 +51,16 @@ class MHPOLoss(PolicyLoss):
         "epsilon_high": "mhpo clips nothing; `c` bounds the log-ratio.",
     }
 
+    @classmethod
+    def warnings(cls, config: Any, args: Any) -> list[str]:
+        if not is_on_policy(args):
+            return []
+        scale = float(mhpo_gradient_multiplier(0.0, config.c, *_hazards(config)))
+        return [ON_POLICY.format(effect=f"mhpo is then GRPO's policy gradient times the constant {scale:.3f}.")]
+
     def token_loss(self, batch: TokenBatch) -> torch.Tensor:
         config = self.config
-        hazards = (config.k_pos, config.lambda_pos, config.k_neg, config.lambda_neg)
+        hazards = _hazards(config)
         psi = config.c * torch.tanh(batch.log_ratio / config.c)
         hazard = mhpo_hazard(psi, *hazards)
         multiplier = mhpo_gradient_multiplier(batch.log_ratio, config.c, *hazards)
@@ -59,3 +69,7 @@ class MHPOLoss(PolicyLoss):
         batch.metrics["mhpo/survival_mean"] = torch.exp(-hazard)
         batch.metrics["mhpo/multiplier_max"] = torch.where(batch.mask, multiplier, 0.0).max()
         return mhpo_loss(batch.logps, batch.old_logps, batch.advantages, batch.mask, config.c, *hazards)
+
+
+def _hazards(config: MHPOLossConfig) -> tuple[float, float, float, float]:
+    return config.k_pos, config.lambda_pos, config.k_neg, config.lambda_neg

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-
 from ..part import Part
 from ..rollout import RolloutBatch
 
@@ -33,8 +31,8 @@ class ReplayBuffer(Part):
         """Rows of the batch (0 to N - 1) to replace, with what replaces them. The same on every process."""
         raise NotImplementedError
 
-    def store(self, batch: RolloutBatch, replayed: torch.Tensor) -> None:
-        """Look at a finished batch; `replayed` [N] bool tells the rows that came out of the buffer."""
+    def store(self, batch: RolloutBatch) -> None:
+        """Look at a finished batch; its `origins` tell the rows that came out of the buffer."""
 
 
 class NoReplay(ReplayBuffer):

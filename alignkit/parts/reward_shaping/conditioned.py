@@ -24,14 +24,22 @@ class ConditionedRewardsConfig(PartConfig):
             Lowest hard reward at which the easy one counts.
     """
 
-    target: str = field(default="", metadata={"help": "Name of the reward function that is conditioned (the easy one)."})
-    condition: str = field(default="", metadata={"help": "Name of the reward function that must be reached (the hard one)."})
-    threshold: float = field(default=1.0, metadata={"help": "Lowest hard reward at which the easy one counts. Finite."})
+    target: str = field(
+        default="", metadata={"help": "Name of the reward function that is conditioned (the easy one)."}
+    )
+    condition: str = field(
+        default="", metadata={"help": "Name of the reward function that must be reached (the hard one)."}
+    )
+    threshold: float = field(
+        default=1.0, metadata={"help": "Lowest hard reward at which the easy one counts. Finite."}
+    )
 
     def __post_init__(self):
         for name in ("target", "condition"):
             if not getattr(self, name):
                 raise InputError(f"`{name}` is missing: give the name of a reward function.")
+        if self.target == self.condition:
+            raise InputError(f"`condition` is {self.condition!r}, the `target` itself; name another reward function.")
         require_range("threshold", self.threshold, -math.inf, math.inf, low_open=True, high_open=True)
 
 
@@ -40,12 +48,15 @@ class ConditionedRewards(RewardShaping):
 
     Config = ConditionedRewardsConfig
 
-    def shape(self, batch: RolloutBatch) -> torch.Tensor:
-        columns = []
-        for name in (self.config.target, self.config.condition):
-            if name not in batch.reward_names:
+    def check_rewards(self, names: list[str]) -> None:
+        for key in ("target", "condition"):
+            name = getattr(self.config, key)
+            if names.count(name) != 1:
                 raise InputError(
-                    f"`reward_shaping`: there is no reward function `{name}`; there are {', '.join(batch.reward_names)}."
+                    f"`reward_shaping`: `{key}` is {name!r}; it must name one of the reward functions, which are "
+                    f"{', '.join(names)}."
                 )
-            columns.append(batch.reward_names.index(name))
-        return gdpo_condition_rewards(batch.rewards, *columns, self.config.threshold)
+
+    def shape(self, batch: RolloutBatch) -> torch.Tensor:
+        target, condition = (batch.reward_names.index(name) for name in (self.config.target, self.config.condition))
+        return gdpo_condition_rewards(batch.rewards, target, condition, self.config.threshold)

@@ -10,10 +10,11 @@ from ...config import Run
 from ...data import load, load_for_run
 from ...errors import InputError
 from ...judges import Judge
+from ...judges.estimate import Work, estimate, mean_tokens
 from ..assemble import assemble, stage_config
 from ..iterative.files import link, publish, remove, remove_unfinished, temporary_path
 from ..iterative.judging import build_judge
-from ..iterative.runner import check_model
+from ..iterative.prepare import REPLIES, check_model
 from ..iterative.settings import plain, rows_digest, run_settings
 from ..iterative.stages.prompts import prompt_rows
 from ..iterative.stages.record import read_metrics
@@ -47,7 +48,7 @@ class FrontRunner:
         check_model(run)
         self.dataset, _, source = load_for_run(run.script, run.mixture, run.training.seed)
         self.eval_rows = load_eval_rows(run)
-        self.judges = judges or build_judges(run, self.eval_rows)
+        self.judges = judges or build_judges(run, self.eval_rows, str(self.folder / REPLIES))
         for name, judge in self.judges.items():
             if not judge.has_scores:
                 raise InputError(f"`eval_judges`: that of {name!r} compares two responses and gives no scores.")
@@ -74,6 +75,10 @@ class FrontRunner:
 
     def run(self) -> dict[str, Any]:
         """Train and measure what is left; return the front, also written as JSON, CSV and PNG."""
+        folders = [self.folder / BASE, *map(self.point_folder, self.run_config.training.front_weights)]
+        left = sum(not (folder / "scores.json").exists() for folder in folders)
+        for line in measuring_costs(self.run_config, self.eval_rows, self.judges, left):
+            logger.info("cost: %s", line)
         self.measure(self.folder / BASE, self.run_config.model.model_name_or_path)
         for weight in self.run_config.training.front_weights:
             folder = self.point_folder(weight)
@@ -150,11 +155,18 @@ def load_eval_rows(run: Run) -> list[dict[str, Any]]:
     return prompt_rows(split, name, run.training.num_eval_prompts)
 
 
-def build_judges(run: Run, rows: list[dict[str, Any]]) -> dict[str, Judge]:
-    """The judge of each objective, by the objective's name."""
+def measuring_costs(run: Run, rows: list[dict[str, Any]], judges: dict[str, Judge], points: int) -> list[str]:
+    """What measuring so many points may cost: one sentence for each endpoint that a judge asks."""
+    tokens = run.training.max_completion_length
+    work = Work(points * len(rows), 1, mean_tokens(row["prompt"] for row in rows), tokens)
+    return [f"{name}: {line}" for name, judge in judges.items() for line in estimate(judge, [work])]
+
+
+def build_judges(run: Run, rows: list[dict[str, Any]], cache: str | None = None) -> dict[str, Judge]:
+    """The judge of each objective, by the objective's name; `cache` keeps the replies that have to be paid for."""
     config = run.training
     judges = {}
     for name, spec in zip(config.names, config.eval_judges, strict=True):
         own: Any = SimpleNamespace(judge=spec, answer_column=config.answer_column)
-        judges[name] = build_judge(own, rows)
+        judges[name] = build_judge(own, rows, cache)
     return judges

@@ -1,5 +1,6 @@
 """The fields that every loop has beside those of its method's trainer."""
 
+import os
 from dataclasses import dataclass, field
 
 from ...objectives.arguments import require_range
@@ -77,6 +78,20 @@ class LoopFields:
             "then the mean log-ratio of the greedy responses). Valid: at least 0."
         },
     )
+    num_processes: int = field(
+        default=1,
+        metadata={
+            "help": "Processes that train together, started by `accelerate launch`; sampling, judging and the reference "
+            "log-probabilities stay in one. The batch of an update grows with it. Valid: at least 1."
+        },
+    )
+    accelerate_config: str | None = field(
+        default=None,
+        metadata={
+            "help": "Config file of accelerate for these processes (DeepSpeed, FSDP, several machines); its number of "
+            "processes is replaced by num_processes."
+        },
+    )
     keep_checkpoints: bool = field(
         default=False,
         metadata={
@@ -90,6 +105,9 @@ class LoopFields:
         for name in ("num_iterations", "max_completion_length", "generation_batch_size", "judge_batch_size"):
             require_range(name, getattr(self, name), 1)
         require_range("num_eval_prompts", self.num_eval_prompts, 1)
+        require_range("num_processes", self.num_processes, 1)
+        if self.accelerate_config is not None and not os.path.isfile(self.accelerate_config):
+            raise ValueError(f"`accelerate_config` is {self.accelerate_config!r}: there is no such file.")
         require_range("temperature", self.temperature, 0.0, low_open=True)
         require_range("top_p", self.top_p, 0.0, 1.0, low_open=True)
         require_range("top_k", self.top_k, 0)

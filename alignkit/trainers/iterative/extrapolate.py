@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ...config import Run
 from ...errors import InputError
 from ...generation import ModelSource
 from ...objectives.preference import apo_accelerated_extrapolate
@@ -22,7 +23,9 @@ NOT_PLAIN_LORA = {
     "rank_pattern": {},
     "alpha_pattern": {},
     "bias": "none",
+    "lora_bias": False,
     "modules_to_save": None,
+    "target_parameters": None,
     "trainable_token_indices": None,
     "layer_replication": None,
 }
@@ -47,6 +50,25 @@ def extrapolate(trained: ModelSource, previous: ModelSource, alpha: float, targe
         _extrapolate_adapter(folder, previous, alpha, target)
     else:
         _extrapolate_model(folder, previous, alpha, target)
+
+
+def check_run_extrapolates(run: Run, start: ModelSource) -> None:
+    """Raise `InputError` for a run whose adapter could not be extrapolated after its first training.
+
+    The fields are those of `trl.ModelConfig`, or what the adapter that the run starts from says of itself.
+    """
+    if start.is_adapter:
+        if Path(start.path).is_dir():
+            _adapter_config(Path(start.path))
+        return
+    if not run.model.use_peft:
+        return
+    given = {
+        "use_dora": run.model.use_dora,
+        "modules_to_save": run.model.lora_modules_to_save,
+        "target_parameters": run.model.lora_target_parameters,
+    }
+    check_plain_lora({name: value for name, value in given.items() if value}, "the LoRA adapter of this run")
 
 
 def check_plain_lora(config: dict[str, Any], name: str) -> None:

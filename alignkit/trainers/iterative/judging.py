@@ -7,7 +7,7 @@ import numpy as np
 
 from ...data.bundled import resolve_model
 from ...errors import InputError
-from ...judges import ExactAnswerJudge, Judge, PointwiseJudge, load_judge
+from ...judges import ExactAnswerJudge, Judge, ScoringJudge, load_judge
 from ...judges.spec import KINDS
 from ...rewards import GradingPool
 
@@ -15,14 +15,16 @@ from ...rewards import GradingPool
 EXACT_ANSWER = "exact_answer"
 
 
-def build_judge(config: Any, rows: Sequence[dict[str, Any]]) -> Judge:
+def build_judge(config: Any, rows: Sequence[dict[str, Any]], cache: str | None = None) -> Judge:
     """The judge that `config.judge` names; `rows` are all prompts that will be judged.
+
+    `cache` is the file for the replies that have to be paid for, of judges that name none of their own.
 
     Raises `InputError` for a judge that is not there, or a prompt without an answer for `"exact_answer"`.
     """
     if config.judge != EXACT_ANSWER:
         named = {"judge": config.judge} if config.judge in KINDS and KINDS[config.judge][1] is None else config.judge
-        return load_judge(named, resolve=resolve_model)
+        return load_judge(named, resolve=resolve_model, cache=cache)
     column = config.answer_column
     for place, row in enumerate(rows):
         if row.get(column) is None:
@@ -47,7 +49,7 @@ def judgements_of(
     A judge with scores gives them, and the preferences they imply; one without is asked for all comparisons, or, for
     "tournament", for those of the knock-out only (the others stay NaN).
     """
-    if isinstance(judge, PointwiseJudge):
+    if isinstance(judge, ScoringJudge):
         scores = judge.scores(prompts, responses)
         if output == "scores":
             return None, scores

@@ -15,17 +15,22 @@ logger = logging.getLogger(__name__)
 
 def run_loop(key: str, config_path: str | None, overrides: list[str]) -> str:
     """Run the loop of method `key`, or go on with it; return the path of the final model."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise InputError(
-            f"the loop was launched with {os.environ['WORLD_SIZE']} processes, but it runs in one; start it with "
-            "`alignkit loop`, not with `accelerate launch`."
-        )
+    refuse_a_launcher("set `num_processes`: the loop then starts so many to train")
     from .runner import LoopRunner
 
     runner = LoopRunner(load_run(loop_method(key), config_path, overrides))
     final = runner.run()
     logger.info("The final model is %s, also linked as %s", final, runner.folder / "final")
     return final
+
+
+def refuse_a_launcher(advice: str) -> None:
+    """Raise `InputError` where `accelerate launch` or `torchrun` started several of this process."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError(
+            f"this was launched with {os.environ['WORLD_SIZE']} processes, but it samples and judges in one; start it "
+            f"with `alignkit`, not with `accelerate launch`, and {advice}."
+        )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -52,12 +52,14 @@ class IterationRule(ABC):
         gold_column: column of the teacher's response, if the method uses one.
         momentum: how far the next policy is extrapolated past the trained one; 0 leaves it as trained.
         column_names: the columns that `candidates` fills.
+        one_pair_per_prompt: whether a prompt gives at most one pair, and no old pair comes again.
     """
 
     judge_output = "scores"
     gold_column: str | None = None
     momentum = 0.0
     column_names: tuple[str, ...] = ()
+    one_pair_per_prompt = True
 
     def __init__(self, config: Any) -> None:
         self.config = config

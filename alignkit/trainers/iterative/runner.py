@@ -6,22 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from ...config import Run
-from ...data.bundled import resolve_model
-from ...errors import InputError
-from ...generation import fingerprint_source, resolve_source
 from ...judges import Judge
 from .context import Context, is_own
 from .files import link, publish, remove, remove_unfinished, temporary_path, write_rows
-from .judging import build_judge
 from .picture import draw
+from .plan import plan_loop
+from .prepare import prepare
 from .rule import IterationRule
 from .settings import run_settings
 from .stages.advance import advance
 from .stages.evaluate import METRICS, baseline, evaluate, evaluation_dir
-from .stages.generate import generate, gold_text
+from .stages.generate import generate
 from .stages.judge import judge as judge_stage
 from .stages.pairs import pairs
-from .stages.prompts import draw_order, load_prompts, prompts, read_order, write_order
+from .stages.prompts import prompts, read_order, write_order
 from .stages.record import read_metrics
 from .stages.reference import reference
 from .stages.train import train
@@ -29,8 +27,6 @@ from .state import Best, LoopState, Replayable
 
 
 logger = logging.getLogger(__name__)
-
-Rows = list[dict[str, Any]]
 
 # Output of each stage, in order: it is renamed to this name when it is whole.
 OUTPUTS = {
@@ -59,22 +55,12 @@ class LoopRunner:
 
     def __init__(self, run: Run, rule: IterationRule | None = None, judge: Judge | None = None) -> None:
         self.folder = Path(run.training.output_dir)
-        rule = rule or load_rule(run)
-        rows, eval_rows = load_prompts(run)
-        check_model(run)
-        if rule.gold_column:
-            for place, row in enumerate(rows):
-                gold_text({**row, "prompt_id": place}, rule.gold_column)
-        judge = judge or build_judge(run.training, [*rows, *(eval_rows or [])])
-        if rule.needs_scores() and not judge.has_scores:
-            raise InputError(
-                f"`judge` is {run.training.judge!r}, which compares two responses and gives no scores; set `rank_by` to "
-                "win_rates, with thresholds in [0, 1]."
-            )
+        prepared = prepare(run, rule, judge)
+        rule, judge, rows, eval_rows = prepared.rule, prepared.judge, prepared.rows, prepared.eval_rows
         settings = run_settings(run, judge, rows, eval_rows)
         state = LoopState.load(self.folder)
         if state is None:
-            state = self.begin(run, settings, judge, rows, hold_out=eval_rows is None)
+            state = self.begin(run, settings, judge, prepared.order)
         else:
             state.check_unchanged(settings, self.folder)
         self.context = Context(run, rule, judge, self.folder, state)
@@ -84,11 +70,11 @@ class LoopRunner:
         else:
             self.eval_rows = [{**row, "prompt_id": place} for place, row in enumerate(eval_rows)]
         self.rows = rows
+        self.plan = plan_loop(run.training, prepared)
 
-    def begin(self, run: Run, settings: dict[str, Any], judge: Judge, rows: Rows, hold_out: bool) -> LoopState:
+    def begin(self, run: Run, settings: dict[str, Any], judge: Judge, order: dict[str, list[int]]) -> LoopState:
         """The state of a new run, on disk."""
         config = run.training
-        order = draw_order(len(rows), config, hold_out)
         self.folder.mkdir(parents=True, exist_ok=True)
         start = run.model.model_name_or_path
         state = LoopState(
@@ -125,6 +111,8 @@ class LoopRunner:
     def run(self) -> str:
         """Run what is left; return the path of the final model, also linked as `final` in the run's folder."""
         state = self.context.state
+        for line in [] if state.finished else self.plan.lines():
+            logger.info("%s", line)
         if not state.history:
             if not (evaluation_dir(self.context, 0) / METRICS).exists():
                 baseline(self.context, self.eval_rows)
@@ -198,23 +186,6 @@ class LoopRunner:
         final = self.context.model_path(self.context.rule.final(self.context.state))
         link(Path(final).resolve(), self.folder / "final")
         return final
-
-
-def load_rule(run: Run) -> IterationRule:
-    """The rule of the run's method."""
-    import importlib
-
-    return importlib.import_module(f"{__package__}.rules.{run.method.key}").Rule(run.training)
-
-
-def check_model(run: Run) -> None:
-    """Raise `InputError` for a model that is not there, or that the method cannot move."""
-    name = run.model.model_name_or_path
-    if not name:
-        raise InputError("`model_name_or_path` is missing: name a model, an adapter folder or `bundled/tiny-math`.")
-    if is_own(name):
-        raise InputError(f"`model_name_or_path` is {name!r}; a path that begins so is one of the loop's own folders.")
-    fingerprint_source(resolve_source(name, resolve=resolve_model))
 
 
 def summary(metrics: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """OnlineTrainer: `trl.GRPOTrainer` made of parts. A method is a preset of them."""
 
+import logging
 from typing import Any
 
 from trl import GRPOTrainer as TRLGRPOTrainer
@@ -13,6 +14,9 @@ from .loss import PolicyLossMixin
 from .rewards import resolve_rewards
 from .rollouts import RolloutsMixin
 from .state import OnlineStateMixin
+
+
+logger = logging.getLogger(__name__)
 
 
 class OnlineTrainer(
@@ -42,8 +46,13 @@ class OnlineTrainer(
         self.parts = {slot: choice.build(args.seed) for slot, choice in args.chosen_parts.items()}
         rewards = resolve_rewards(reward_funcs, args)
         super().__init__(model=model, reward_funcs=rewards, args=args, **kwargs)
+        for part in self.parts.values():
+            part.check_rewards(self.reward_func_names)
+        for sentence in args.warnings():
+            logger.warning(sentence)
+        self.open_parts()
 
     def _after_generation(self, output: dict[str, Any]) -> None:
         """Run the self-checks on the first generation batch of training."""
         if self.args.self_checks and self.findings is None and self.model.training:
-            self.findings = run_self_checks(self, self._capture.rewards, output)
+            self.findings = run_self_checks(self, self.rollout_rewards, output)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from trl.trainer.grpo_config import GRPOConfig as TRLGRPOConfig
 
 from ..devices import default_bf16
-from .slots import SlotChoice, apply_settings, check_parts, choose_parts
+from .slots import SlotChoice, apply_settings, check_parts, choose_parts, warn_of_parts
 
 
 @dataclass
@@ -81,3 +81,7 @@ class OnlineConfig(TRLGRPOConfig):
         apply_settings(self, self.chosen_parts)
         super().__post_init__()
         check_parts(self, self.chosen_parts)
+
+    def warnings(self) -> list[str]:
+        """What will run under this configuration, but perhaps not as meant, one sentence each."""
+        return warn_of_parts(self, self.chosen_parts)

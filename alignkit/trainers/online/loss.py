@@ -6,6 +6,7 @@ import torch
 
 from ...objectives.policy import aggregate
 from ...parts.tokens import TokenBatch
+from .rollouts import loss_mask
 
 
 class PolicyLossMixin:
@@ -63,9 +64,12 @@ class PolicyLossMixin:
             return
         limit = part.log_ratio_limit
         if limit is not None and batch.old_logps is not None:
-            bounded = (logps.detach() - batch.old_logps).clamp(-limit, limit)
-            inputs["old_per_token_logps"] = logps.detach() - bounded
+            log_ratio = logps.detach() - batch.old_logps
+            bounded = logps.detach() - log_ratio.clamp(-limit, limit)
+            inputs["old_per_token_logps"] = torch.where(log_ratio.abs() > limit, bounded, batch.old_logps)
         if not part.own:
+            part.measure(batch, self.args)
+            self._log_token_metrics(batch)
             return
         per_token = part.token_loss(batch)
         if "importance_sampling_ratio" in inputs:  # vLLM sampled from a slightly other distribution
@@ -77,9 +81,6 @@ class PolicyLossMixin:
             inputs.pop("old_per_token_logps", None)  # nothing of TRL's reads the ratio: it must not overflow either
 
     def _token_batch(self, inputs: dict[str, Any], logps: torch.Tensor, entropies: torch.Tensor) -> TokenBatch:
-        mask = inputs["completion_mask"]
-        if "tool_mask" in inputs:
-            mask = mask * inputs["tool_mask"]
         estimator = self.parts.get("advantage")
         names = estimator.extras(estimator.config) if estimator is not None else ()
         return TokenBatch(
@@ -87,13 +88,22 @@ class PolicyLossMixin:
             old_logps=inputs.get("old_per_token_logps"),
             ref_logps=inputs.get("ref_per_token_logps"),
             advantages=inputs["advantages"],
-            mask=mask.bool(),
+            mask=loss_mask(inputs).bool(),
             entropies=entropies.detach(),
             extras={name: inputs[name] for name in names},
             training=self.model.training,
+            epsilon_low=self.epsilon_low,  # type: ignore[attr-defined]
+            epsilon_high=self.epsilon_high,  # type: ignore[attr-defined]
+            beta=self.args.beta,
             reduce_sum=lambda values: self.accelerator.reduce(values, reduction="sum"),
-            gather=lambda values: self.accelerator.gather(self.accelerator.pad_across_processes(values)),
+            gather=self._concatenate,
         )
+
+    def _concatenate(self, values: torch.Tensor) -> torch.Tensor:
+        """The values of all processes, [k, ...] with a k of its own for each, one after another."""
+        counts = self.accelerator.gather(torch.tensor([len(values)], device=values.device)).tolist()
+        padded = self.accelerator.gather(self.accelerator.pad_across_processes(values))
+        return torch.cat([padded[rank * max(counts) :][:count] for rank, count in enumerate(counts)])
 
     def _reduce_tokens(self, per_token: torch.Tensor, mask: torch.Tensor, inputs: dict[str, Any]) -> torch.Tensor:
         """Token losses as one number, with the divisions that TRL makes for gradient accumulation."""

@@ -1,13 +1,23 @@
-"""The reward functions of a run, from its configuration."""
+"""The reward functions of a run, from its arguments and its configuration."""
 
 from typing import Any
 
+from ...errors import InputError
+from ...rewards import resolve_reward_funcs
+
 
 def resolve_rewards(reward_funcs: Any, args: Any) -> list[Any]:
-    """Temporary until alignkit.rewards.resolve_reward_funcs stands."""
-    names = reward_funcs if reward_funcs is not None else args.reward_funcs
-    if names == ["math_accuracy"]:
-        from ...rewards import MathAccuracyReward
+    """What TRL takes as reward functions: named ones looked up, Python ones guarded, their weights put into `args`.
 
-        return [MathAccuracyReward()]
-    return names if isinstance(names, list) else [names]
+    Raises `InputError` where none is given, an entry cannot be resolved, or weights are given twice.
+    """
+    given = args.reward_funcs if reward_funcs is None else reward_funcs
+    entries = given if isinstance(given, (list, tuple)) else [given]
+    if not given:
+        raise InputError(
+            "`reward_funcs` is missing: name what scores the completions, e.g. `reward_funcs: [math_accuracy]` "
+            "(`alignkit rewards` lists the names)."
+        )
+    resolved = resolve_reward_funcs(entries, deadline=args.reward_deadline)
+    args.reward_weights = resolved.merged_weights(args.reward_weights)
+    return list(resolved.funcs)

@@ -1,101 +1,95 @@
 """From TRL's generation batch to the parts' `RolloutBatch`, and back: rewards shaped, advantages put in place."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from accelerate.utils import gather_object
 
+from ...objectives.groups import sum_rewards
 from ...objectives.precision import as_full_float
 from ...parts.rollout import Advantages, RolloutBatch
+from .rounds import RoundsMixin
 
 
-@dataclass
-class Capture:
-    """What this process generated last, which TRL's output does not hold.
+class RolloutsMixin(RoundsMixin):
+    """The seams of generation: capture what TRL drops, shape the rewards, replace the advantages.
 
     Attributes:
-        rows: its data set rows.
-        completions: its completions, texts or lists of messages.
-        lengths: [n] tokens that the model wrote, truncated completions included.
-        rewards: [N, K] of all processes, as the reward functions gave them.
+        rollout_rewards: [N, K] of the last generation batch, all processes, as shaped.
     """
 
-    rows: list[dict[str, Any]]
-    completions: list[Any]
-    lengths: torch.Tensor
-    rewards: torch.Tensor
-
-
-class RolloutsMixin:
-    """The seams of generation: capture what TRL drops, shape the rewards, replace the advantages."""
-
-    parts: dict[str, Any]
-    accelerator: Any
-    model: Any
-    args: Any
-    _capture: Capture | None = None
-    _written_lengths: list[int] | None = None
-
-    def _generate(self, prompts: list):
-        result = super()._generate(prompts)  # type: ignore[misc]
-        completion_ids, tool_mask = result[1], result[2]
-        self._written_lengths = [
-            len(ids) if tool_mask is None else sum(tool_mask[row]) for row, ids in enumerate(completion_ids)
-        ]
-        return result
-
-    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
-        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)  # type: ignore[misc]
-        lengths = torch.tensor(self._written_lengths, device=rewards.device)
-        self._capture = Capture(inputs, completions, lengths, rewards)
-        shaping = self.parts.get("reward_shaping")
-        if shaping is None:
-            return rewards
-        # The token mask is not known yet; a shaping sees rows, texts, lengths and rewards.
-        shaped = shaping.shape(self._rollout_batch(mask=None))
-        for column, name in enumerate(self.reward_func_names):  # type: ignore[attr-defined]
-            self._log_part_metrics({f"reward_shaping/raw/{name}/mean": rewards[:, column].nanmean().item()})
-        self._capture.rewards = shaped
-        return shaped
+    rollout_rewards: torch.Tensor
+    _rows: list[dict[str, Any]]
+    _completions: list[Any]
+    _written_lengths: list[int]
 
     def _generate_and_score_completions(self, inputs):
-        output = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+        self._rows = self._bind_prompts(inputs) if self.model.training else inputs
+        output = super()._generate_and_score_completions(self._rows)
         self._after_generation(output)  # type: ignore[attr-defined]
         estimator = self.parts.get("advantage")
         if estimator is None or not estimator.own:
             return output
         if estimator.needs_old_logps and "old_per_token_logps" not in output:
             output["old_per_token_logps"] = self._token_logps(output)
-        mask = output["completion_mask"]
-        if "tool_mask" in output:
-            mask = mask * output["tool_mask"]
-        batch = self._rollout_batch(mask.bool(), output)
+        batch = self._build_batch(self.rollout_rewards, self._completions, self._written_lengths, output)
         self._place(estimator.estimate(batch), output)
         return output
 
-    def _rollout_batch(self, mask: torch.Tensor | None, output: dict[str, Any] | None = None) -> RolloutBatch:
-        """The gathered batch; what needs a forward pass or an exchange of objects waits until a part asks for it."""
-        capture = self._capture
-        assert capture is not None
+    def _generate(self, prompts: list):
+        result = super()._generate(prompts)
+        completion_ids, tool_mask = result[1], result[2]
+        # Truncated completions count here, though TRL may mask them.
+        self._written_lengths = [
+            len(ids) if tool_mask is None else sum(tool_mask[row]) for row, ids in enumerate(completion_ids)
+        ]
+        return result
+
+    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
+        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        self._completions = completions
+        shaping = self.parts.get("reward_shaping")
+        if shaping is not None and shaping.own:
+            for column, name in enumerate(self.reward_func_names):  # type: ignore[attr-defined]
+                self._log_part_metrics({f"reward_shaping/raw/{name}/mean": rewards[:, column].nanmean().item()})
+            rewards = shaping.shape(self._build_batch(rewards, completions, self._written_lengths))
+        self.rollout_rewards = rewards
+        self._tell_source(sum_rewards(rewards, self.reward_weights.to(rewards.device)))  # type: ignore[attr-defined]
+        return rewards
+
+    def _build_batch(
+        self, rewards: torch.Tensor, completions: list, lengths: list[int], output: dict[str, Any] | None = None
+    ) -> RolloutBatch:
+        """The gathered batch; what needs a forward pass or an exchange of objects waits until a part asks for it.
+
+        Before TRL has made tensors of the batch (`output`), its mask counts every token that was written.
+        """
         training = self.model.training
-        lengths = self.accelerator.gather(capture.lengths)
-        if mask is None:
-            tokens = torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
+        written = self.accelerator.gather(torch.tensor(lengths, device=rewards.device))
+        origins = self.accelerator.gather(torch.tensor(self._origins, device=rewards.device))
+        per_prompt = self.num_generations if training else self.num_generations_eval  # type: ignore[attr-defined]
+        groups = torch.arange(len(written)) // per_prompt if self._groups is None or not training else self._groups
+        load: dict[str, Any] = {
+            "rows": lambda: gather_object(self._rows),
+            "completions": lambda: gather_object(completions),
+        }
+        if output is None:
+            mask = torch.arange(int(written.max()), device=written.device) < written[:, None]
         else:
-            tokens = self._gather_tokens(mask)
-        load = {"rows": lambda: gather_object(capture.rows), "completions": lambda: gather_object(capture.completions)}
-        if output is not None:
+            mask = self._gather_tokens(loss_mask(output).bool())
             load["old_logps"] = lambda: self._gather_tokens(output["old_per_token_logps"])
             load["tempered_logps"] = lambda temperature: self._gather_tokens(self._tempered_logps(output, temperature))
         return RolloutBatch(
-            rewards=capture.rewards,
-            reward_weights=self.reward_weights.to(capture.rewards.device),  # type: ignore[attr-defined]
+            rewards=rewards,
+            reward_weights=self.reward_weights.to(rewards.device),  # type: ignore[attr-defined]
             reward_names=list(self.reward_func_names),  # type: ignore[attr-defined]
-            num_generations=self.num_generations if training else self.num_generations_eval,  # type: ignore[attr-defined]
+            num_generations=per_prompt,
             training=training,
-            lengths=lengths,
-            mask=tokens,
+            lengths=written,
+            mask=mask,
+            groups=groups.to(written.device),
+            origins=origins,
+            max_completion_length=self.max_completion_length,  # type: ignore[attr-defined]
             load=load,
         )
 
@@ -174,12 +168,18 @@ class RolloutsMixin:
             rows = slice(start, start + self._forward_batch_size)
             with torch.no_grad(), self.accelerator.autocast():
                 logits = self.model(input_ids=input_ids[rows], attention_mask=attention_mask[rows]).logits
-            scaled = as_full_float(logits[:, -tokens - 1 : -1]) / (self.args.temperature * temperature)
-            logps.append(scaled.log_softmax(dim=-1).gather(2, completion_ids[rows, :, None]).squeeze(2))
-        return torch.cat(logps)
+            # A row at a time: the float32 copies of all rows' logits would be larger than the forward pass itself.
+            for row, ids in zip(logits[:, -tokens - 1 : -1], completion_ids[rows], strict=True):
+                scaled = as_full_float(row) / (self.args.temperature * temperature)
+                logps.append(scaled.log_softmax(dim=-1).gather(1, ids[:, None]).squeeze(1))
+        return torch.stack(logps)
 
     @property
     def _forward_batch_size(self) -> int:
         args = self.args
         return args.per_device_train_batch_size if self.model.training else args.per_device_eval_batch_size
 
+
+def loss_mask(batch: dict[str, Any]) -> torch.Tensor:
+    """[n, T] the tokens that TRL's loss counts: those of the completion that the model wrote."""
+    return batch["completion_mask"] * batch["tool_mask"] if "tool_mask" in batch else batch["completion_mask"]

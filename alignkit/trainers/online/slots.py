@@ -54,7 +54,9 @@ def _read(slot: str, given: Any) -> tuple[str, dict[str, Any]]:
     if isinstance(given, str):
         return given, {}
     if not isinstance(given, dict) or not isinstance(given.get("name"), str):
-        raise InputError(f"`{slot}` is {given!r}; expected the name of a part, or a mapping with `name` and its settings.")
+        raise InputError(
+            f"`{slot}` is {given!r}; expected the name of a part, or a mapping with `name` and its settings."
+        )
     return given["name"], {key: value for key, value in given.items() if key != "name"}
 
 
@@ -87,6 +89,15 @@ def apply_settings(args: Any, chosen: dict[str, SlotChoice]) -> None:
         if current != value and current != default_of(type(args), name):
             raise refuse(choice.name, choice.slot, name, current, f"it needs {value!r}; leave the field out.")
         setattr(args, name, value)
+
+
+def warn_of_parts(args: Any, chosen: dict[str, SlotChoice]) -> list[str]:
+    """What the parts say of a configuration that will run, but perhaps not as meant."""
+    return [
+        f"{choice.slot} `{choice.name}`: {sentence}"
+        for choice in chosen.values()
+        for sentence in choice.part.warnings(choice.config, args)
+    ]
 
 
 def check_parts(args: Any, chosen: dict[str, SlotChoice]) -> None:

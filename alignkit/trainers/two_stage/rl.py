@@ -1,11 +1,7 @@
 """The second stage's trainers, by name. A new one is a line in `RL_TRAINERS` and takes the arguments of RLOO's."""
 
 import importlib
-from collections.abc import Sequence
 from typing import Any
-
-from ...judges import Judge
-from ...judges.conversations import Prompt, as_text
 
 
 # Name -> "module:Config", "module:Trainer". The trainer takes model, reward_funcs, args, train_dataset, peft_config and
@@ -22,22 +18,6 @@ def load_rl(name: str) -> tuple[type, type]:
 
     config, trainer = RL_TRAINERS[name]
     return load(config), load(trainer)
-
-
-class JudgeReward:
-    """A TRL reward function: the scores of a judge. A response it cannot score is None, and counted in the log."""
-
-    def __init__(self, judge: Judge) -> None:
-        self.judge = judge
-        self.__name__ = str(judge.identity().get("judge", "reward"))
-
-    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[Any], **columns: Any) -> list[float | None]:
-        texts = [as_text(completion) for completion in completions]
-        scores = self.judge.scores(list(prompts), [[text] for text in texts])[:, 0].tolist()
-        failed = sum(score != score for score in scores)
-        if "log_metric" in columns:
-            columns["log_metric"]("reward/not_scored", failed / len(scores))
-        return [None if score != score else score for score in scores]
 
 
 def check_start(trainer: Any, start: str) -> None:

@@ -1,6 +1,7 @@
 """Two-stage MPO from a configuration: the stages in order, each once, whatever kills the process in between."""
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +13,14 @@ from ...data import column_specs, load_for_run, validate_rows
 from ...data.bundled import resolve_model
 from ...errors import InputError
 from ...judges import Judge
+from ...judges.estimate import Work, estimate, mean_tokens
 from ..iterative.files import link, remove_unfinished, write_text
 from ..iterative.judging import build_judge
-from ..iterative.runner import check_model
+from ..iterative.prepare import REPLIES, check_model
 from ..iterative.settings import run_settings
 from ..iterative.stages.record import dump, read_metrics
 from ..run_state import RunState
-from .selection import Rows, pair_rows
+from .selection import Rows, pair_rows, score_columns
 from .stages import run_dpo, run_rl, run_select, stage_training
 
 
@@ -62,7 +64,7 @@ class MPORunner:
         for stage in ("dpo", "rl"):
             stage_training(run, stage, self.folder)
         self.rows, self.source = load_pairs(run)
-        self.judge = judge or build_reward(run, self.rows)
+        self.judge = judge or build_reward(run, self.rows, str(self.folder / REPLIES))
         if not self.judge.has_scores:
             raise InputError(f"`reward` is {run.training.reward!r}, which compares two responses and gives no scores.")
         settings = run_settings(run, self.judge, self.rows, None)
@@ -89,6 +91,9 @@ class MPORunner:
     def run(self) -> str:
         """Run what is left; return the path of the final model, also linked as `final` in the run's folder."""
         remove_unfinished(self.folder)
+        if "rl" not in self.state.stage_done:
+            for line in reward_costs(self.run_config, self.judge, self.rows, self.source):
+                logger.info("cost: %s", line)
         for name, stage in self.stages().items():
             self.run_stage(name, stage)
         self.report()
@@ -119,6 +124,21 @@ class MPORunner:
         write_text(self.folder / "metrics.json", dump(metrics))
 
 
+def reward_costs(run: Run, judge: Judge, rows: Rows, source: str) -> list[str]:
+    """What the reward may cost where it has to be paid: one sentence for each endpoint, both stages together."""
+    rl = stage_training(run, "rl", Path(run.training.output_dir))
+    prompt_tokens = mean_tokens(row["prompt"] for row in rows)
+    work = []
+    if score_columns(rows, run.training, source) is None:
+        responses = [row[name] for row in rows for name in ("chosen", "rejected")]
+        work.append(Work(len(rows), 2, prompt_tokens, mean_tokens(responses)))
+    # At most all pairs are hard; every response of the second stage is scored alone.
+    steps = rl.per_device_train_batch_size * rl.gradient_accumulation_steps * rl.max_steps / rl.num_iterations
+    sampled = steps if rl.max_steps > 0 else rl.num_train_epochs * len(rows) * rl.num_generations
+    work.append(Work(math.ceil(sampled), 1, prompt_tokens, rl.max_completion_length or 0))
+    return estimate(judge, work)
+
+
 def load_pairs(run: Run) -> tuple[Rows, str]:
     """The pairs of the run, checked, and the name of their data set."""
     from datasets import Dataset
@@ -130,10 +150,10 @@ def load_pairs(run: Run) -> tuple[Rows, str]:
     return pair_rows(dataset), source
 
 
-def build_reward(run: Run, rows: Rows) -> Judge:
-    """The judge that the configuration names as the reward."""
+def build_reward(run: Run, rows: Rows, cache: str | None = None) -> Judge:
+    """The judge that the configuration names as the reward; `cache` keeps the replies that have to be paid for."""
     config: Any = SimpleNamespace(judge=run.training.reward, answer_column=run.training.answer_column)
     try:
-        return build_judge(config, rows)
+        return build_judge(config, rows, cache)
     except InputError as error:
         raise InputError(f"`reward`: {error}") from None

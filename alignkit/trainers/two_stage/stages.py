@@ -10,12 +10,13 @@ from ...config.fields import class_fields, nearest
 from ...config.run import _convert
 from ...errors import InputError
 from ...judges import Judge
+from ...rewards import JudgeReward, guard_reward
 from ..assemble import assemble, stage_config
 from ..iterative.files import publish, read_rows, remove, temporary_path, write_text
 from ..iterative.stages.record import dump
 from ..iterative.stages.train import drop_reference_adapter
 from ..iterative.training import free_memory
-from .rl import RL_TRAINERS, JudgeReward, check_start, load_rl
+from .rl import RL_TRAINERS, check_start, load_rl
 from .selection import Rows, select, write_selection
 
 
@@ -25,7 +26,7 @@ WATCHED = (
     "rewards/accuracies",
     "reward",
     "kl",
-    "reward/not_scored",
+    "rewards/reward/none",
     "completions/mean_length",
 )
 
@@ -64,7 +65,8 @@ def run_rl(run: Run, folder: Path, judge: Judge) -> None:
     config = stage_training(run, "rl", folder)
     dataset = Dataset.from_list(read_rows(folder / "select" / "hard.jsonl"))
     _, trainer_class = load_rl(run.training.rl_trainer)
-    trainer = assemble(run, trainer_class, config, start, dataset, reward_funcs=JudgeReward(judge))
+    reward = guard_reward(JudgeReward(judge), "reward")
+    trainer = assemble(run, trainer_class, config, start, dataset, reward_funcs=reward)
     check_start(trainer, start)
     train_stage(folder, "rl", trainer)
     judge.unload()

@@ -1,4 +1,4 @@
-"""One process of the kill tests: `python loop_worker.py KEY FIELDS_JSON LOG`; every judged response goes into LOG."""
+"""One process of the kill tests: `python loop_worker.py KEY FIELDS_JSON LOG`; every judged batch is a line of LOG."""
 
 import json
 import logging
@@ -18,9 +18,9 @@ class LoggedJudge(LengthJudge):
         self.path = path
 
     def score_batch(self, prompts, responses):
-        lines = [json.dumps([prompt, response]) + "\n" for prompt, response in zip(prompts, responses, strict=True)]
+        batch = [[prompt, response] for prompt, response in zip(prompts, responses, strict=True)]
         with open(self.path, "a") as stream:
-            stream.write("".join(lines))
+            stream.write(json.dumps(batch) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
         return super().score_batch(prompts, responses)
@@ -29,4 +29,5 @@ class LoggedJudge(LengthJudge):
 if __name__ == "__main__":
     key, fields, log = sys.argv[1:]
     logging.basicConfig(level=logging.INFO)
+    print("ready", flush=True)
     runner(key, json.loads(fields), LoggedJudge(log)).run()

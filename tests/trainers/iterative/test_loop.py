@@ -307,3 +307,33 @@ def merged(adapter) -> dict[str, torch.Tensor]:
         for name, value in model.state_dict().items()
         if "layers" in name and value.dim() == 2
     }
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_trains_on_twice_the_batch_and_resume_exactly(settings, tmp_path, monkeypatch):
+    """Two processes of 2 pairs each are one update of 4 pairs, up to the order in which floats are added."""
+    fields = {**settings, **DPO, "num_prompts": 16, "report_to": "none"}
+    one = runner("dpo", {**fields, "per_device_train_batch_size": 4, "output_dir": str(tmp_path / "one")})
+    one.run()
+    two = {**fields, "num_processes": 2, "output_dir": str(tmp_path / "two")}
+    runner("dpo", two).run()
+    losses = [[entry["train/first_loss"] for entry in history(tmp_path / name)[1:]] for name in ("one", "two")]
+    assert losses[1] == pytest.approx([math.log(2)] * 2, abs=1e-6) and losses[0] == pytest.approx(losses[1], abs=1e-6)
+    steps = [[entry["train/steps"] for entry in history(tmp_path / name)[1:]] for name in ("one", "two")]
+    assert steps[0] == steps[1]
+    # Killed with its training processes in the second iteration, and resumed.
+    cut, saved = {**two, "output_dir": str(tmp_path / "cut")}, LoopRunner.save
+
+    def dies(self):
+        saved(self)
+        if self.context.state.iteration == 1 and "reference" in self.context.state.stage_done:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LoopRunner, "save", dies)
+        with pytest.raises(Killed):
+            runner("dpo", cut).run()
+    runner("dpo", cut).run()
+    assert_same_run(tmp_path / "two", tmp_path / "cut")
+    with pytest.raises(InputError, match="num_processes"):
+        runner("dpo", {**cut, "num_processes": 3})

@@ -44,6 +44,13 @@ def nothing_trains(monkeypatch):
         ("dpo", {"num_prompts": 1}, "num_iterations"),
         ("dpo", {"samples": 3}, "no field `samples`"),
         ("dno", {"judge": "compare.yaml"}, "rank_by"),
+        ("apo_accelerated", {"use_peft": True, "use_dora": True}, "LoRA adapter of this run has `use_dora` True"),
+        ("apo_accelerated", {"use_peft": True, "lora_modules_to_save": ["lm_head"]}, "`modules_to_save` .'lm_head'"),
+        (
+            "apo_accelerated",
+            {"model_name_or_path": "dora"},
+            "`use_dora` True; apo_accelerated extrapolates plain LoRA",
+        ),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_computed(settings, tmp_path, monkeypatch, key, change, message):
@@ -52,9 +59,23 @@ def test_bad_settings_are_refused_before_anything_is_computed(settings, tmp_path
     )
     if str(change.get("judge")).endswith(".yaml"):
         change = {"judge": str(tmp_path / change["judge"])}
+    if change.get("model_name_or_path") == "dora":
+        change = {"model_name_or_path": save_adapter(tmp_path / "dora", use_dora=True)}
     monkeypatch.setattr("alignkit.trainers.iterative.runner.baseline", None)
     with pytest.raises(InputError, match=message):
         runner(key, {**settings, **change}).run()
+
+
+def save_adapter(folder, **config) -> str:
+    """An adapter on the bundled model."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from alignkit.data.bundled import resolve_model
+
+    model = AutoModelForCausalLM.from_pretrained(resolve_model("bundled/tiny-math"))
+    get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"], **config)).save_pretrained(folder)
+    return str(folder)
 
 
 def test_a_missing_gold_is_named_by_its_row(settings, tmp_path):
@@ -96,8 +117,9 @@ def canned(monkeypatch):
     return use
 
 
-@pytest.mark.parametrize("key", ["dpo", "sppo", "dno"])
+@pytest.mark.parametrize("key", LOOPS)
 def test_a_judge_that_finds_all_equal_is_said_before_training(settings, canned, key):
+    settings["num_generations"] = 4
     canned(TEXTS)
     with pytest.raises(InputError, match=r"no pair from 4 prompts: mostly the judge finds all .* tie 4"):
         runner(key, settings, judge=RegexJudge("never in a response")).run()
@@ -157,6 +179,72 @@ def test_the_command_says_bad_input_in_one_line_and_exits_with_two(settings, cap
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("alignkit: error: ") and "`eta` is -1.0" in error
     assert main(["loop", "madpo"]) == 2 and "has no loop" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "key, flags, message",
+    [
+        ("sppo", ["--num_generations", "1"], "`num_generations` is 1"),
+        ("dno", ["--gold_column", "teacher"], "no value|has None in the column 'teacher'"),
+        ("dpo", ["--judge", "./no/such-judge"], "no/such-judge"),
+        ("dpo", ["--judge", "no-such-judge.yaml"], "no-such-judge.yaml cannot be read"),
+        ("sppo", ["--judge", "{ties}"], "gives no pair from 4 prompts: mostly the judge finds all"),
+        ("dpo", ["--judge", "length"], "the responses are the same text"),
+    ],
+)
+def test_each_bad_input_ends_the_command_with_two_and_one_sentence_before_training(
+    settings, canned, tmp_path, capsys, key, flags, message
+):
+    """One response per prompt, no gold answer, a judge that is not there, all tied, all duplicates."""
+    import re
+
+    (tmp_path / "ties.yaml").write_text("judge: regex\npattern: never in a response\n")
+    (tmp_path / "loop.yaml").write_text(json.dumps({**settings, "num_generations": 4}))
+    canned(["the same"] * 4 if flags == ["--judge", "length"] else TEXTS)
+    flags = [flag.format(ties=tmp_path / "ties.yaml") for flag in flags]
+    assert main(["loop", key, "--config", str(tmp_path / "loop.yaml"), *flags]) == 2
+    (line,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("alignkit: error: ")]
+    assert re.search(message, line), line
+
+
+@pytest.mark.parametrize(
+    "key, own",
+    [
+        ("dpo", {"judge": "length"}),
+        ("sppo", {"judge": "compare.yaml"}),
+        ("inpo", {"judge": "compare.yaml"}),
+        ("dno", {"judge": "length", "gold_column": "solution", "min_positive": -1000.0}),
+    ],
+)
+def test_what_is_planned_is_what_the_judge_is_asked_for(settings, canned, tmp_path, monkeypatch, caplog, key, own):
+    """A judge that only compares is asked for all pairs, or for the tournament; one with scores once per response."""
+    from alignkit.trainers.iterative import runner as loop_runner
+
+    class Shorter(Judge):
+        def identity(self):
+            return {"judge": "shorter"}
+
+        def compare_batch(self, prompts, first, second):
+            import numpy as np
+
+            self.stats.calls += len(prompts)
+            return np.array([float(len(a) < len(b)) for a, b in zip(first, second, strict=True)])
+
+    def no_training(context):
+        (context.iteration_dir / "trained").symlink_to(context.model_path(context.state.policy))
+        (context.iteration_dir / "train_metrics.json").write_text("{}")
+
+    canned(TEXTS)
+    judge = Shorter() if own["judge"] == "compare.yaml" else None
+    settings.update(own, judge="length", num_generations=4)
+    monkeypatch.setattr(loop_runner, "train", no_training)
+    monkeypatch.setattr(loop_runner, "reference", lambda context: (context.iteration_dir / "dataset.jsonl").touch())
+    loop = runner(key, settings, judge=judge)
+    with caplog.at_level("INFO"):
+        loop.run()
+    asked = loop.context.judge.stats.calls
+    assert loop.plan.judgements[1] == asked
+    assert f"the judge is asked for {asked} " in caplog.text
 
 
 def test_several_processes_are_refused(monkeypatch, capsys):

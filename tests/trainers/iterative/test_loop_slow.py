@@ -2,8 +2,6 @@
 
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from loop_runs import LORA, assert_same_run, base_settings, history
+from random_kills import kill_at_random_moments, time_of
 
 from alignkit.cli import main
 from alignkit.config import recipe_path
@@ -22,66 +21,52 @@ pytestmark = pytest.mark.slow
 
 WORKER = Path(__file__).with_name("loop_worker.py")
 
-
-def start(key, fields, log):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(WORKER.parent)}
-    command = [sys.executable, str(WORKER), key, json.dumps(fields), str(log)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def asked(log):
-    return Counter(log.read_text().splitlines())
+DNO = {"eta": 0.5, "gold_column": "solution", "min_positive": -1000, "temperature": 1.0, "top_p": 1.0}
 
 
 @pytest.mark.parametrize(
-    "key, own", [("dpo", {"beta": 0.5}), ("apo_accelerated", {**LORA, "beta": 0.5, "alpha": 0.5})]
+    "key, own",
+    [
+        ("dpo", {"beta": 0.5}),
+        ("sppo", {"eta": 5.0}),
+        ("inpo", {**LORA, "eta": 0.1}),
+        ("dno", DNO),
+        ("apo_accelerated", {**LORA, "beta": 0.5, "alpha": 0.5}),
+    ],
 )
 def test_killed_at_ten_random_moments_and_resumed_equals_uninterrupted(tmp_path, prompts_file, key, own):
-    """Same bits, and no judgement asked twice but those that a kill caught before they were on the disk."""
+    """Same bits, and no judgement asked twice but of the one batch that a kill catches before it is on the disk."""
     fields = {**base_settings(prompts_file), **own, "num_prompts": 16}
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    began = time.monotonic()
-    assert start(key, {**fields, "output_dir": str(whole)}, tmp_path / "whole.log").wait() == 0
-    duration = time.monotonic() - began
-    rng, kills, lost = random.Random(0), 0, Counter()
-    while kills < 10:
-        process = start(key, {**fields, "output_dir": str(cut)}, tmp_path / "cut.log")
-        try:
-            # Late enough that most processes get past their imports, early enough that ten kills are needed.
-            process.wait(timeout=duration * rng.uniform(0.15, 0.6))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-        if process.wait() == 0:
-            # Finished before ten kills: begin again, so that ten moments are tried.
-            assert_same_run(whole, cut)
-            (tmp_path / "cut.log").rename(tmp_path / f"cut-{kills}.log")
-            cut = tmp_path / f"cut-{kills}"
-            continue
-        kills += 1
-        lost.update(caught(tmp_path / "cut.log", cut))
-    while start(key, {**fields, "output_dir": str(cut)}, tmp_path / "cut.log").wait() != 0:
-        continue
-    assert_same_run(whole, cut)
-    repeated = asked(tmp_path / "cut.log") - asked(tmp_path / "whole.log")
-    assert not repeated - lost, "a judgement that was on the disk was asked for again"
+    in_flight: dict[Path, Counter] = {}
+
+    def start(folder):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+        arguments = [key, json.dumps({**fields, "output_dir": str(folder)}), str(log_of(folder))]
+        command = [sys.executable, str(WORKER), *arguments]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def remember(folder):
+        in_flight.setdefault(folder, Counter()).update(asked(folder, slice(-1, None)))
+
+    def check(folder):
+        assert_same_run(whole, folder)
+        repeated = asked(folder) - asked(whole)
+        assert not repeated - in_flight.get(folder, Counter()), "a judgement that was on the disk was asked for again"
+
+    whole = tmp_path / "whole"
+    duration = time_of(start, whole)
+    assert kill_at_random_moments(start, tmp_path / "cut", duration, check, remember) >= 1
 
 
-def caught(log, folder):
-    """What the judge was asked and no file of the run holds yet."""
-    if not log.exists():
-        return Counter()
-    written = Counter()
-    prompts = {}
-    for path in folder.glob("iter_*/prompts.jsonl"):
-        prompts.update({row["prompt_id"]: row["prompt"] for row in map(json.loads, path.read_text().splitlines())})
-    for responses in folder.glob("iter_*/responses.jsonl"):
-        rows = [json.loads(line) for line in responses.read_text().splitlines()]
-        partial = responses.with_name("judgements.partial.jsonl")
-        known = {row["prompt_id"] for row in rows} if responses.with_name("judgements.npz").exists() else set()
-        if partial.exists():
-            known |= {json.loads(line)["prompt_id"] for line in partial.read_text().splitlines() if line.endswith("}")}
-        written.update(json.dumps([prompts[r["prompt_id"]], r["text"]]) for r in rows if r["prompt_id"] in known)
-    return asked(log) - written
+def log_of(folder):
+    return folder.with_name(f"{folder.name}.log")
+
+
+def asked(folder, batches=slice(None)):
+    """What the judge of a run was asked, over all its processes; of the given batches only."""
+    log = log_of(folder)
+    lines = log.read_text().splitlines()[batches] if log.exists() else []
+    return Counter(json.dumps(item) for line in lines for item in json.loads(line))
 
 
 @pytest.mark.parametrize("key", LOOPS)

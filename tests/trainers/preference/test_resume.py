@@ -1,53 +1,15 @@
 """Exact resume: train 8 = train 5 + kill -9 + resume 3, to the last bit."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import torch
+from launched_runs import assert_equal_weights, checkpoints, launch
 from resume_worker import run
-from safetensors.torch import load_file
 
 
 WORKER = Path(__file__).with_name("resume_worker.py")
-
-
-def launch(task, processes=1):
-    command = [sys.executable, str(WORKER), json.dumps(task)]
-    if processes > 1:
-        launcher = [
-            "-m",
-            "accelerate.commands.launch",
-            "--cpu",
-            "--num_processes",
-            str(processes),
-            "--mixed_precision",
-        ]
-        port = str(29500 + os.getpid() % 2000)
-        command[1:1] = [*launcher, "no", "--num_machines", "1", "--dynamo_backend", "no", "--main_process_port", port]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-
-
-def weights(folder):
-    file = next(
-        Path(folder) / name
-        for name in ("adapter_model.safetensors", "model.safetensors")
-        if (Path(folder) / name).exists()
-    )
-    return load_file(file)
-
-
-def assert_equal_weights(left, right):
-    left, right = weights(left), weights(right)
-    assert left.keys() == right.keys()
-    for name in left:
-        assert torch.equal(left[name], right[name]), name
 
 
 @pytest.mark.parametrize(
@@ -59,9 +21,9 @@ def test_killed_and_resumed_equals_uninterrupted(bundled_model_dir, tmp_path, ro
     task = {"model": bundled_model_dir, "rows": rows, "steps": 8, "lora": lora, "save_steps": 5}
     whole, cut = str(tmp_path / "whole"), str(tmp_path / "cut")
     run({**task, "output_dir": whole})
-    killed = launch({**task, "output_dir": cut, "kill_after": 6})
+    killed = launch(WORKER, {**task, "output_dir": cut, "kill_after": 6})
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
-    assert sorted(path.name for path in Path(cut).glob("checkpoint-*")) == ["checkpoint-5"]
+    assert checkpoints(cut) == ["checkpoint-5"]
     run({**task, "output_dir": cut})
     assert_equal_weights(whole, cut)
     states = [
@@ -74,12 +36,12 @@ def test_killed_and_resumed_equals_uninterrupted(bundled_model_dir, tmp_path, ro
 def test_two_processes_resume_exactly(bundled_model_dir, tmp_path):
     task = {"model": bundled_model_dir, "rows": 24, "steps": 8, "lora": True, "save_steps": 5}
     whole, cut = str(tmp_path / "whole"), str(tmp_path / "cut")
-    finished = launch({**task, "output_dir": whole}, processes=2)
+    finished = launch(WORKER, {**task, "output_dir": whole}, processes=2)
     assert finished.returncode == 0, finished.stderr[-3000:]
-    killed = launch({**task, "output_dir": cut, "kill_after": 6}, processes=2)
+    killed = launch(WORKER, {**task, "output_dir": cut, "kill_after": 6}, processes=2)
     assert killed.returncode != 0
-    assert sorted(path.name for path in Path(cut).glob("checkpoint-*")) == ["checkpoint-5"]
-    resumed = launch({**task, "output_dir": cut}, processes=2)
+    assert checkpoints(cut) == ["checkpoint-5"]
+    resumed = launch(WORKER, {**task, "output_dir": cut}, processes=2)
     assert resumed.returncode == 0, resumed.stderr[-3000:]
     assert_equal_weights(whole, cut)
 
@@ -94,7 +56,7 @@ def test_a_checkpoint_cut_short_is_not_resumed_from(bundled_model_dir, tmp_path)
     (unfinished / "adapter_model.safetensors").write_bytes(b"half")
     run(task)
     assert not (tmp_path / STAGING).exists()
-    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-2"]
+    assert checkpoints(tmp_path) == ["checkpoint-1", "checkpoint-2"]
 
 
 def test_resume_without_a_checkpoint_starts_from_the_beginning(bundled_model_dir, tmp_path, caplog):

@@ -23,6 +23,7 @@ from mpo_runs import (
 from alignkit.config import load_run, recipe_path
 from alignkit.errors import InputError
 from alignkit.judges import LengthJudge
+from alignkit.rewards import JudgeReward, guard_reward
 from alignkit.trainers.two_stage import rl
 from alignkit.trainers.two_stage.runner import MPORunner
 from alignkit.trainers.two_stage.stages import stage_training
@@ -267,8 +268,8 @@ def test_damaged_state_is_refused(settings, text, message):
 
 def test_reward_says_none_where_it_cannot_score_and_counts_it():
     logged = {}
-    reward = rl.JudgeReward(BriefReward())
+    reward = guard_reward(JudgeReward(BriefReward()), "reward")
     prompts = [[{"role": "user", "content": "?"}]] * 2
     completions = [[{"role": "assistant", "content": "four"}], [{"role": "assistant", "content": ""}]]
     assert reward(prompts=prompts, completions=completions, log_metric=logged.__setitem__) == [-4.0, None]
-    assert logged == {"reward/not_scored": 0.5}
+    assert logged["rewards/reward/none"] == 1

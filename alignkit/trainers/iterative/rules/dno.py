@@ -73,6 +73,8 @@ class DNOLoopConfig(LoopFields, DNOConfig):
 class Rule(IterationRule):
     """Pairs by thresholds; old pairs come again with references of the current policy; the best policy is returned."""
 
+    one_pair_per_prompt = False
+
     def __init__(self, config: DNOLoopConfig) -> None:
         super().__init__(config)
         self.gold_column = config.gold_column

@@ -16,7 +16,7 @@ from ..files import read_rows, remove, write_rows, write_text
 from ..logps import response_logps
 from ..training import free_memory
 from .generate import sample
-from .judge import calls_of
+from .judge import JUDGE_METRICS
 from .record import dump, read_metrics
 
 
@@ -67,6 +67,7 @@ def evaluate(context: Context, eval_rows: list[dict[str, Any]]) -> None:
         "kl_to_first": fmean(new - old for new, old in zip(own, first, strict=True)),
         **response_metrics(rows),
         **read_metrics(folder / "pairs_metrics.json"),
+        **read_metrics(folder / JUDGE_METRICS),
         **read_metrics(folder / "train_metrics.json"),
     }
     write_evaluation(folder, rows, metrics)
@@ -101,9 +102,9 @@ def judged_samples(
     todo = [row for row in samples if row["prompt_id"] not in done]
     for start in range(0, len(todo), config.judge_batch_size):
         chunk = todo[start : start + config.judge_batch_size]
-        before = calls_of(context)
+        before = judge.stats.calls_in_all
         verdicts = judge_chunk(judge, prompts, chunk, others)
-        verdicts[0]["judge_calls"] = calls_of(context) - before
+        verdicts[0]["judge_calls"] = judge.stats.calls_in_all - before
         log.append(*verdicts)
         done.update({verdict["prompt_id"]: verdict for verdict in verdicts})
     log.close()

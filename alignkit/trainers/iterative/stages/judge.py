@@ -1,5 +1,7 @@
 """Stage `judge`: what the judge thinks of the responses, in batches that are written to disk as they come."""
 
+from collections import Counter
+from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,17 @@ from tqdm.auto import tqdm
 
 from ....errors import InputError
 from ....judges import RecordLog
+from ....judges.stats import as_metrics, since
 from ..context import Context
-from ..files import publish, read_rows, remove, temporary_path
+from ..files import publish, read_rows, remove, temporary_path, write_text
 from ..judging import judgements_of
+from .record import dump
 
 
 Array = np.ndarray
+
+# Failures by kind, tokens, cost and position bias of the judge in this iteration.
+JUDGE_METRICS = "judge_metrics.json"
 
 
 def judge(context: Context) -> None:
@@ -32,20 +39,20 @@ def judge(context: Context) -> None:
         for chunk in chunks:
             todo = [prompt_id for prompt_id in chunk if prompt_id not in done]
             if todo:
-                before = calls_of(context)
+                before = context.judge.stats.flat()
                 preferences, scores = judgements_of(
                     context.judge,
                     context.rule.judge_output,
                     [prompts[prompt_id] for prompt_id in todo],
                     [[row["text"] for row in texts[prompt_id]] for prompt_id in todo],
                 )
-                calls = calls_of(context) - before
+                counts = since(context.judge.stats.flat(), before)
                 records = [
                     {
                         "prompt_id": prompt_id,
                         "preferences": None if preferences is None else preferences[place].tolist(),
                         "scores": None if scores is None else scores[place].tolist(),
-                        "calls": calls if place == 0 else 0,
+                        "counts": counts if place == 0 else {},
                     }
                     for place, prompt_id in enumerate(todo)
                 ]
@@ -54,21 +61,26 @@ def judge(context: Context) -> None:
             bar.update(len(chunk))
     log.close()
     context.judge.unload()
-    write_judgements(folder / "judgements.npz", context, [done[prompt_id] for prompt_id in ids])
+    records = [done[prompt_id] for prompt_id in ids]
+    total = total_counts(records)
+    write_text(folder / JUDGE_METRICS, dump(as_metrics(total)))
+    write_judgements(folder / "judgements.npz", context, records, int(total["calls"]))
     remove(partial)
 
 
-def calls_of(context: Context) -> int:
-    """Calls of the judge so far, its members' included."""
-    stats = context.judge.stats
-    return stats.calls + sum(part.calls for part in stats.parts)
+def total_counts(records: Iterable[dict[str, Any]]) -> Counter[str]:
+    """What the judge counted over all batches, whichever process asked them."""
+    total: Counter[str] = Counter()
+    for record in records:
+        total.update(record["counts"])
+    return total
 
 
-def write_judgements(path: Path, context: Context, records: list[dict[str, Any]]) -> None:
+def write_judgements(path: Path, context: Context, records: list[dict[str, Any]], calls: int) -> None:
     arrays: dict[str, Any] = {
         "prompt_ids": np.array([record["prompt_id"] for record in records]),
         "judge": np.array(context.judge.fingerprint),
-        "calls": np.array(sum(record["calls"] for record in records)),
+        "calls": np.array(calls),
     }
     for name in ("preferences", "scores"):
         if records[0][name] is not None:

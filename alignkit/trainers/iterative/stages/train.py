@@ -5,13 +5,22 @@ from typing import Any
 
 from ....catalog import get
 from ..context import Context
+from ..distributed import launch_training
 from ..files import publish, read_rows, remove, temporary_path, write_text
 from ..training import build_trainer, free_memory, training_config
 from .record import dump
 
 
 def train(context: Context) -> None:
-    """Write `trained/`, the model after training, and `train_metrics.json`.
+    """Write `trained/`, the model after training, and `train_metrics.json`; in several processes where asked for."""
+    if context.config.num_processes > 1:
+        launch_training(context)
+    else:
+        train_here(context)
+
+
+def train_here(context: Context) -> None:
+    """Train in this process, which may be one of several.
 
     The trainer is always built at pi_t, and goes on from the newest checkpoint in `training/` if there is one: built
     at a checkpoint, a live reference would be that of a half-trained policy.
@@ -25,15 +34,20 @@ def train(context: Context) -> None:
     trainer = build_trainer(context, method.load_trainer(), config, context.state.policy, dataset)
     drop_reference_adapter(trainer)
     trainer.train(resume_from_checkpoint=any(output_dir.glob("checkpoint-*")))
-    write_text(folder / "train_metrics.json", dump(train_metrics(trainer)))
+    is_main, wait = trainer.accelerator.is_main_process, trainer.accelerator.wait_for_everyone
     target = temporary_path(folder / "trained")
-    shutil.rmtree(target, ignore_errors=True)
+    if is_main:
+        write_text(folder / "train_metrics.json", dump(train_metrics(trainer)))
+        shutil.rmtree(target, ignore_errors=True)
+    wait()
     trainer.save_model(str(target))
+    wait()
     trainer.end()
     del trainer
     free_memory()
-    publish(folder / "trained")
-    remove(output_dir)
+    if is_main:
+        publish(folder / "trained")
+        remove(output_dir)
 
 
 def drop_reference_adapter(trainer: Any) -> None:

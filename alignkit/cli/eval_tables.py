@@ -1,0 +1,133 @@
+"""What `alignkit eval` prints: the suites, the figures of a suite, and the scores of what is stored."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+def print_suites() -> None:
+    """A table of the suites."""
+    from alignkit.eval.suites import load_suite, suite_names
+
+    table = Table("suite", "what", "items", "samples", "protocol", "verdict")
+    for name in suite_names():
+        suite = load_suite(name)
+        verdict = "judge" if suite.kind == "judged" else "math-verify"
+        table.add_row(name, suite.title, str(suite.size), str(suite.n_samples), suite.protocol, verdict)
+    table.add_row("lm_eval:TASK,...", "tasks of lm-eval (extra lm-eval)", "", "", "lm-eval's", "lm-eval's")
+    Console().print(table)
+
+
+def print_results(results: Any) -> None:
+    """The figures of one suite as a table, and the paired comparisons."""
+    console = Console()
+    if results.kind == "math":
+        console.print(math_table(results))
+    elif results.kind == "judged":
+        console.print(judged_table(results))
+        for note in dict.fromkeys([*results.notes, *(note for model in results.models for note in model.notes)]):
+            console.print(f"note: {note}", markup=False, highlight=False)
+    else:
+        console.print(task_table(results))
+    for comparison in results.comparisons:
+        console.print(describe_comparison(results, comparison), markup=False)
+
+
+def math_table(results: Any) -> Table:
+    table = model_table(results, ("accuracy", "interval", "right", "cut off", "no answer", "timed out"))
+    for model in results.models:
+        table.add_row(
+            escape(model.label),
+            f"{100 * model.accuracy:.1f} %",
+            f"{100 * model.ci_low:.1f}-{100 * model.ci_high:.1f}",
+            f"{model.n_correct}/{model.n_completions}",
+            str(model.n_truncated),
+            str(model.n_unparsable + model.n_too_complex),
+            str(model.n_timeout + model.n_crash),
+        )
+    return table
+
+
+def judged_table(results: Any) -> Table:
+    names = list(dict.fromkeys(name for model in results.models for name in model.metrics))
+    table = model_table(results, (*(name.replace("_", " ") for name in names), "length", "null", "cut off", "cost"))
+    for model in results.models:
+        cells = [describe_metric(model.metrics.get(name)) for name in names]
+        unpriced = model.judging["unpriced"]
+        cost = "unknown" if unpriced else f"{model.judging['cost']:.2f}"
+        counts = f"{model.mean_length:.0f}", str(model.n_null + model.n_missing), str(model.n_truncated), cost
+        table.add_row(escape(model.label), *cells, *counts)
+    return table
+
+
+def task_table(results: Any) -> Table:
+    table = model_table(results, ("task", "metric", "value", "standard error"))
+    for model in results.models:
+        for name, metric in model.metrics.items():
+            error = metric.get("standard_error")
+            shown = "" if error is None else f"{error:.4f}"
+            table.add_row(escape(model.label), *name.split(" ", 1), f"{metric['value']:.4f}", shown)
+    return table
+
+
+def model_table(results: Any, columns: tuple[str, ...]) -> Table:
+    table = Table(title=escape(results.title), title_justify="left")
+    table.add_column("model", overflow="fold")
+    for name in columns:
+        table.add_column(name, justify="right")
+    return table
+
+
+def describe_metric(metric: dict[str, float] | None) -> str:
+    """A figure with its interval, where it has one."""
+    if metric is None or metric["value"] is None:
+        return "-"
+    low, high = metric.get("ci_low"), metric.get("ci_high")
+    interval = f" ({low:.1f}-{high:.1f})" if low is not None and high is not None and low == low else ""
+    return f"{metric['value']:.2f}{interval}"
+
+
+def describe_comparison(results: Any, comparison: Any) -> str:
+    """One paired difference as a sentence."""
+    scale = 100 if results.kind == "math" else 1
+    text = (
+        f"{results[comparison.model].label} against {results[comparison.baseline].label}: "
+        f"{scale * comparison.difference:+.1f} points ({scale * comparison.ci_low:+.1f} to "
+        f"{scale * comparison.ci_high:+.1f})"
+    )
+    if results.kind != "math":
+        return f"{text} on {comparison.n} items"
+    return (
+        f"{text}; right only now {comparison.only_model_right}, right only before "
+        f"{comparison.only_baseline_right}, of {comparison.n}"
+    )
+
+
+def print_scores(scores: dict[str, Any]) -> None:
+    """The numbers of a `scores.json`, one line each, or one row per model."""
+    console = Console()
+    by_model = {name: own for name, own in scores.items() if isinstance(own, dict) and scalars(own)}
+    own = scalars(scores)
+    if own:
+        table = Table(show_header=False)
+        for name, value in own.items():
+            table.add_row(name.replace("_", " "), show(value))
+        console.print(table)
+    elif by_model:
+        columns = list(dict.fromkeys(name for own in by_model.values() for name in scalars(own)))
+        table = Table("model", *columns)
+        for name, values in by_model.items():
+            table.add_row(escape(name), *(show(values.get(column)) for column in columns))
+        console.print(table)
+    for note in scores.get("notes") or ():
+        console.print(f"note: {note}", markup=False, highlight=False)
+
+
+def scalars(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: own for name, own in values.items() if isinstance(own, int | float | str) and own is not True}
+
+
+def show(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else escape(str(value))

@@ -1,0 +1,114 @@
+"""Stage "score" of a judged suite: the benchmark's figures, and what is common to all of them, into `results.json`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+from ..plan import Plan
+from ..scoring import describe_settings, estimate, versions
+from .benchmark import Figures, JudgedRun
+from .costs import spent
+from .results import JudgedComparison, JudgedModel, JudgedResults
+from .spec import EndpointJudge
+from .stage import judgment_log, plan_judge, read_judgments
+
+
+def score_judged(plan: Plan, folder: Path) -> JudgedResults:
+    """Compute every figure of the plan from the records, write `results.json` and the official files in `official/`."""
+    judge = plan_judge(plan)
+    runs = read_judgments(plan, folder)
+    figures = plan.benchmark.score(runs, folder)
+    models = []
+    for run, own in zip(runs, figures, strict=True):
+        log = judgment_log(run.run, folder, judge)
+        models.append(judged_model(plan, run, own, asdict(spent(log.records.values()))))
+        plan.benchmark.export(run, judge.name, folder / "official" / run.run.fingerprint)
+    comparisons = []
+    if plan.baseline is not None:
+        for place, run in enumerate(runs):
+            if place != plan.baseline:
+                compared = paired(plan, figures[place].item_values, figures[plan.baseline].item_values)
+                names = run.run.name, runs[plan.baseline].run.name
+                comparisons += [JudgedComparison(*names, *compared)] if compared else []
+    weighted = judge.weighted if isinstance(judge, EndpointJudge) else False
+    results = JudgedResults(
+        plan.suite.name,
+        plan.suite.title,
+        models,
+        comparisons,
+        {**judge.describe(), "weighted": weighted, "baseline": baselines(plan)},
+        describe_settings(plan),
+        versions(),
+        list(judge.deviations),
+        str(folder),
+    )
+    results.write()
+    return results
+
+
+def judged_model(plan: Plan, run: JudgedRun, figures: Figures, judging: dict[str, float]) -> JudgedModel:
+    """One model's result: the benchmark's figures and the counts that every suite has."""
+    expected = [row for row in run.rows if not plan.benchmark.identical(row.item, row.answer)]
+    errors = Counter(game["error"] for row in expected for game in row.games if game["score"] is None)
+    null = sum(any(game["score"] is None for game in row.games) for row in expected)
+    missing = sum(not row.games for row in expected)
+    notes = list(figures.notes)
+    if null:
+        kinds = ", ".join(f"{kind}: {count}" for kind, count in sorted(errors.items()))
+        notes.append(f"The judge gave no verdict on {null} of {len(run.rows)} items ({kinds}).")
+    if missing:
+        notes.append(f"The judge gave no reply on {missing} of {len(run.rows)} items; they are left out.")
+    generations = [row.generation for row in run.rows]
+    return JudgedModel(
+        name=run.run.name,
+        label=run.run.label,
+        fingerprint=run.run.fingerprint,
+        model_fingerprint=run.run.model_fingerprint,
+        adapter=run.run.adapter,
+        base=run.run.base,
+        headline=figures.headline,
+        metrics=figures.metrics,
+        counts=figures.counts,
+        n=len(run.rows),
+        n_null=null,
+        n_missing=missing,
+        n_truncated=sum(record["finish_reason"] == "length" for record in generations),
+        mean_tokens=sum(record["n_tokens"] for record in generations) / len(generations),
+        mean_length=sum(len(row.answer) for row in run.rows) / len(run.rows),
+        judging=judging,
+        groups={column: group_table(plan, column, run, figures) for column in plan.suite.group_by},
+        notes=notes,
+        leaderboard=figures.leaderboard,
+        details=figures.details,
+    )
+
+
+def group_table(plan: Plan, column: str, run: JudgedRun, figures: Figures) -> dict[str, dict[str, float]]:
+    """Mean share of the win, in percent, per value of one grouping column; items without a verdict are left out."""
+    shares: dict[str, list[float]] = {}
+    for row, value in zip(run.rows, figures.item_values, strict=True):
+        if value is not None:
+            shares.setdefault(row.item.groups.get(column, ""), []).append(value)
+    return {name: {"n": len(shares[name]), **percent_estimate(plan, shares[name])} for name in sorted(shares)}
+
+
+def paired(plan: Plan, ours: list[float | None], theirs: list[float | None]) -> tuple[float, float, float, int] | None:
+    """Difference of two models in percentage points with its interval, over the items where both have a verdict."""
+    both = [own - other for own, other in zip(ours, theirs, strict=True) if own is not None and other is not None]
+    if not both:
+        return None
+    own = percent_estimate(plan, both)
+    return own["value"], own["ci_low"], own["ci_high"], len(both)
+
+
+def percent_estimate(plan: Plan, values: list[float]) -> dict[str, float]:
+    import numpy as np
+
+    return {name: 100 * value for name, value in vars(estimate(plan, np.array(values))).items()}
+
+
+def baselines(plan: Plan) -> str:
+    """The baseline, or the baselines where they differ between items."""
+    return ", ".join(dict.fromkeys(plan.benchmark.baseline_name(item) for item in plan.items))
