@@ -55,10 +55,12 @@ def preflight(
     """Run and print the pre-flight of a configured run; return 0, or 2 when something will fail."""
     from rich.console import Console
 
-    from ..config import load_run
+    from ..config import load_run, plan_for
     from ..preflight import run_preflight
 
-    report = run_preflight(load_run(method_key, config_path, overrides), world_size, device_memory, sharding)
+    with plan_for(world_size):
+        run = load_run(method_key, config_path, overrides)
+    report = run_preflight(run, world_size, device_memory, sharding)
     report.render(Console())
     return exit_code(report)
 

@@ -128,7 +128,9 @@ def check_front(run: Run, limits: Limits) -> tuple[Any, list[str]]:
     from ..trainers.front.runner import build_judges, load_eval_rows, measuring_costs
 
     method, weights = get(run.method.key), run.training.front_weights
-    training = stage_config(run, method.load_config(), {"weights": [weights[0], 1 - weights[0]]})
+    training = stage_config(
+        run, method.load_config(), {"weights": [max(weights), 1 - max(weights)] if any(weights) else [1.0, 0.0]}
+    )
     report = run_preflight(replace(run, method=method, training=training), *limits.arguments())
     plan: list[str] = []
     with collected(report):

@@ -15,7 +15,7 @@ OWN_HELP = True
 EPILOG = """\
 Every field of the front's config is a YAML key and a flag: `alignkit front METHOD --help` lists them.
 The same command again goes on where the last one stopped; more weights are added to the finished ones.
-  alignkit front modpo --config modpo-front.yaml --weights 0.25,0.5,0.75,1
+  alignkit front modpo --config modpo-front.yaml --weights 0,0.25,0.5,0.75,1
 """
 
 
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", metavar="FILE", help="YAML file of field: value (`alignkit config copy modpo-front`)"
     )
     parser.add_argument(
-        "--weights", metavar="W,W,...", help="weights of the first objective, each in (0, 1]; same as --front_weights"
+        "--weights", metavar="W,W,...", help="weights of the first objective, each in [0, 1]; same as --front_weights"
     )
 
 

@@ -5,6 +5,7 @@
 """
 
 from .fields import NOT_GIVEN, FieldInfo, config_fields, nearest
+from .planning import plan_for
 from .recipes import recipe_path, recipes
 from .run import Run, load_run, read_config
 
@@ -16,6 +17,7 @@ __all__ = [
     "config_fields",
     "load_run",
     "nearest",
+    "plan_for",
     "read_config",
     "recipe_path",
     "recipes",

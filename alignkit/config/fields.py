@@ -79,6 +79,31 @@ def class_sources(path: str) -> tuple[str, ...]:
     return (path, *(source for base in bases if base for source in class_sources(base)))
 
 
+@cache
+def class_docstring(path: str) -> str:
+    """The docstring of `"module:Class"`, or of the nearest base that has one; empty where none has."""
+    nodes = (_class_node(*source.split(":")) for source in class_sources(path))
+    return next((text for node in nodes if node is not None and (text := ast.get_docstring(node))), "")
+
+
+@cache
+def class_attribute(path: str, name: str) -> Any:
+    """The value of an attribute in the body of `"module:Class"` or of the nearest base that sets it, None if none does.
+
+    A literal is its value, the name of another class `"module:Class"`.
+    """
+    for source in class_sources(path):
+        module, class_name = source.split(":")
+        node = _class_node(module, class_name)
+        for item in node.body if node is not None else ():
+            targets = item.targets if isinstance(item, ast.Assign) else [getattr(item, "target", None)]
+            value = getattr(item, "value", None)
+            if value is not None and any(isinstance(target, ast.Name) and target.id == name for target in targets):
+                named = isinstance(value, ast.Name)
+                return _resolve(value, _parse(module), module) if named else _literal(value)
+    return None
+
+
 def _class_node(module: str, name: str) -> ast.ClassDef | None:
     return next((item for item in _parse(module).body if isinstance(item, ast.ClassDef) and item.name == name), None)
 

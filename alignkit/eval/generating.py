@@ -99,6 +99,9 @@ def make_generator(plan: Plan, run: Run, todo: Todo, processes: Processes) -> An
         outputs = plan.read_outputs(run)
         return StoredOutputs([outputs[item.item_id] for item, _ in todo])
     options = plan.load_options()
+    if options.backend == "vllm":
+        kwargs = options.vllm_kwargs or {}
+        processes.claim_devices(kwargs.get("tensor_parallel_size", 1) * kwargs.get("pipeline_parallel_size", 1))
     return load_generator(plan.source(run), replace(options, device=processes.device(options.device)))
 
 

@@ -84,6 +84,13 @@ class EvalOptions:
         "AlpacaEval 2: also run the alpaca-eval package itself on the same answers, in a process of its own (official)",
         choices=("alignkit", "official"),
     )
+    task_folder: str | None = option(None, "lm_eval: a folder of further task files", metavar="DIR")
+    num_fewshot: int | None = option(
+        None, "lm_eval: examples in the prompt (default: the task's)", metavar="N", type=int
+    )
+    no_chat_template: bool = option(
+        False, "lm_eval: give prompts as they are, not through the model's chat template", action="store_true"
+    )
     allow_missing: bool = option(
         False, "score although the judge gave no reply to some items (they are counted)", action="store_true"
     )

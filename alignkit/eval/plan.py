@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 PLAN_FILE = "plan.json"
 ITEMS_FILE = "items.jsonl"
+VLLM_SPREADING = ("tensor_parallel_size", "data_parallel_size", "pipeline_parallel_size", "gpu_memory_utilization")
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ class Plan:
             trust_remote_code=options.trust_remote_code,
             batch_size=options.batch_size,
             gpu_memory_utilization=options.gpu_memory_utilization,
+            vllm_kwargs=options.vllm_kwargs,
         )
 
     def source(self, run: Run) -> ModelSource:
@@ -198,7 +200,13 @@ def make_run(name: str, label: str, sampling: SamplingParams, settings: dict[str
 
 
 def suite_items(suite: Suite, protocol: str, options: EvalOptions) -> tuple[list[Item], str]:
-    """The items of a suite and where they came from. A judged suite's own class reads them."""
+    """The items of a suite and where they came from. A judged suite's own class reads them, and lm-eval
+    has its own."""
+    if suite.kind == "lm_eval":
+        from .lm_eval_tasks.running import check_installed, task_names
+
+        check_installed(task_names(suite.name))
+        return [], "lm-eval"
     if suite.kind != "judged":
         return load_items(suite, protocol, options.data, options.limit)
     from .judging.benchmark import load_benchmark
@@ -253,7 +261,14 @@ def run_settings(suite: Suite, protocol: str, sampling: SamplingParams, options:
         "load_in_4bit": options.load_in_4bit,
         "chat_template": read_template(options.chat_template),
         "chat_template_kwargs": options.chat_template_kwargs,
+        **({"vllm_kwargs": drawn_kwargs} if (drawn_kwargs := vllm_settings(options)) else {}),
     }
+
+
+def vllm_settings(options: EvalOptions) -> dict[str, Any]:
+    """The arguments of vLLM that may change completions: not how the work is spread."""
+    given = options.vllm_kwargs or {}
+    return {name: value for name, value in given.items() if name not in VLLM_SPREADING}
 
 
 def resolve_model_name(name: str, base_model: str | None) -> ModelSource:

@@ -44,6 +44,14 @@ class Processes:
 
         return f"cuda:{self.local_rank}" if torch.cuda.is_available() else name
 
+    def claim_devices(self, count: int) -> None:
+        """Leave this process its own `count` accelerators, before CUDA is used: each starts an engine of its own."""
+        if self.size > 1:
+            first = self.local_rank * count
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+            all_devices = visible if visible != [""] else [str(number) for number in range(first + count)]
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(all_devices[first : first + count])
+
     def barrier(self) -> None:
         """Wait until every process is here."""
         if self.size == 1:

@@ -17,7 +17,7 @@ from .plan import PLAN_FILE, Plan, make_plan, read_json, read_plan
 from .processes import Processes
 from .records import write_atomically
 from .results import ResultFiles
-from .suites import load_suite
+from .suites import LM_EVAL, load_suite
 
 
 SUITES_FILE = "suites.json"
@@ -109,7 +109,7 @@ def split_suites(suite: str) -> list[str]:
         name = part.strip()
         if not name:
             continue
-        if names and names[-1].startswith("lm_eval:") and not is_suite(name):
+        if names and names[-1].startswith(LM_EVAL) and not is_suite(name):
             names[-1] += f",{name}"
         elif name not in names:
             names.append(name)

@@ -8,6 +8,9 @@ from typing import Any
 from alignkit.errors import InputError
 
 
+LM_EVAL = "lm_eval:"
+
+
 @dataclass(frozen=True)
 class Suite:
     """A benchmark as data: where its rows are, how they become questions and golds, how they are put and graded.
@@ -50,8 +53,15 @@ def suite_names() -> list[str]:
 
 
 def load_suite(name: str) -> Suite:
-    """Read one suite. Raises `InputError` with the nearest names for one that does not exist."""
+    """Read one suite; `lm_eval:A,B` are tasks of lm-eval. Raises `InputError` with the nearest names for one that does
+    not exist."""
     import yaml
+
+    if name.startswith(LM_EVAL):
+        # lm-eval has its own prompts, lengths and items.
+        return Suite(
+            name, f"lm-eval: {name.removeprefix(LM_EVAL)}", "lm_eval", {}, "lm-eval", max_new_tokens=1, size=0
+        )
 
     names = suite_names()
     if name not in names:

@@ -51,7 +51,8 @@ class LoadOptions:
 
     `dtype` "auto" is float32 on CPU and bfloat16 on an accelerator; `device` "auto" is the first accelerator, else the
     CPU; `load_in_4bit` quantises the base to NF4 (bitsandbytes); `base_model` replaces the base that an adapter names;
-    `chat_template` is the text of a Jinja template that replaces the tokenizer's own.
+    `chat_template` is the text of a Jinja template that replaces the tokenizer's own; `vllm_kwargs` are further
+    arguments of `vllm.LLM`, such as `tensor_parallel_size`.
     """
 
     backend: str = "transformers"
@@ -64,6 +65,7 @@ class LoadOptions:
     trust_remote_code: bool = False
     batch_size: int = 32
     gpu_memory_utilization: float = 0.9
+    vllm_kwargs: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:

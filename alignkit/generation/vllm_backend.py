@@ -65,6 +65,7 @@ class VLLMGenerator:
             folder = adapter_folder(source)
             arguments |= {"enable_lora": True, "max_lora_rank": lora_rank(folder)}
             lora_request = LoRARequest(source.name, 1, str(folder))
+        arguments |= options.vllm_kwargs or {}
         stop_ids = stop_token_ids(tokenizer, generation_config(source))
         return cls(vllm.LLM(**arguments), tokenizer, stop_ids, lora_request, options.chat_template_kwargs)
 

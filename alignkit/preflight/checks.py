@@ -2,15 +2,14 @@
 
 from typing import Any
 
-from ..catalog import PAIR
+from ..catalog import PAIR, Method
 from ..data import column_specs, load_for_run, validate_rows
 from ..errors import InputError
 from .batch import batch_plan
-from .census import count_model
 from .memory import Sharding, optimizer_is_known
-from .model_source import find_model, on_its_base, one_line, unreachable
+from .model_source import count_or_note, find_model, on_its_base, one_sentence, unreachable
 from .rendering import Rendering, load_tokenizer, render
-from .report import PreflightReport
+from .report import PreflightReport, Report
 from .settings import find_device, memory_settings
 from .verdict import judge_memory
 
@@ -20,7 +19,7 @@ def run_preflight(
     world_size: int | None = None,
     device_memory: float | None = None,
     sharding: Sharding | None = None,
-) -> PreflightReport:
+) -> Report:
     """Look at a run before any weight is loaded, and collect what is wrong instead of stopping at the first.
 
     Args:
@@ -30,9 +29,14 @@ def run_preflight(
         sharding: how the states will be split over the processes; None takes that of the launcher or the config.
 
     Returns:
-        `PreflightReport`; the run should not be started while its `errors` are not empty. A model that is not
-        reachable (a Hub name, offline) is a skipped part; a local path that does not exist is an error.
+        `PreflightReport`, or an `OnlineReport` for a trainer that generates; the run should not be started while its
+        `errors` are not empty. A model that is not reachable (a Hub name, offline) is a skipped part; a local path that
+        does not exist is an error.
     """
+    if generates(run.method):
+        from .online import run_online_preflight
+
+        return run_online_preflight(run, world_size, device_memory, sharding)
     report = PreflightReport(run.method.key)
     run = on_its_base(run, report)
     if hasattr(run.training, "warnings"):
@@ -46,6 +50,13 @@ def run_preflight(
     if path is not None:
         check_memory(run, path, world_size, device_memory, sharding, report)
     return report
+
+
+def generates(method: Method) -> bool:
+    """Whether the trainer of a method generates what it trains on."""
+    from trl import GRPOTrainer
+
+    return issubclass(method.load_trainer(), GRPOTrainer)
 
 
 def _check_data(run: Any, report: PreflightReport):
@@ -65,7 +76,7 @@ def _check_data(run: Any, report: PreflightReport):
         if report.rows is None and getattr(training, "precompute_ref_log_probs", False):
             raise InputError("`precompute_ref_log_probs` needs the whole data set; set it to false, or do not stream.")
     except InputError as error:
-        report.errors.append(_sentence(error))
+        report.errors.append(one_sentence(error))
         return None
     return train
 
@@ -79,7 +90,7 @@ def _check_rendering(run: Any, path: str, dataset, report: PreflightReport) -> N
     try:
         report.rendering = render(dataset, tokenizer, run.training, run.method.load_trainer())
     except InputError as error:
-        report.errors.append(f"{report.source}: {_sentence(error)}")
+        report.errors.append(f"{report.source}: {one_sentence(error)}")
         return
     _warn_of_lengths(report.rendering, run.training.max_length, report)
 
@@ -104,7 +115,7 @@ def _check_batches(run: Any, dataset, world_size: int | None, report: PreflightR
     try:
         report.batch = batch_plan(run.training, report.rows, world_size)
     except InputError as error:
-        report.errors.append(_sentence(error))
+        report.errors.append(one_sentence(error))
 
 
 def check_memory(
@@ -121,14 +132,8 @@ def check_memory(
     if not issubclass(run.method.load_trainer(), DPOTrainer):
         report.skipped["Memory"] = "it is estimated only for trainers with a policy and a reference"
         return
-    try:
-        census = count_model(path, run.model, run.training)
-    except (ValueError, AttributeError, TypeError) as error:  # an adapter that does not fit, an unusual architecture
-        name = run.model.model_name_or_path
-        if run.model.use_peft and "target" in str(error).lower():
-            report.errors.append(f"`lora_target_modules` does not fit {name}: {one_line(error)}")
-        else:
-            report.skipped["Memory"] = f"{name} cannot be counted ({one_line(error)})"
+    census = count_or_note(run, path, report)
+    if census is None:
         return
     processes = run.training.world_size if world_size is None else world_size
     device = find_device(run.training, processes, device_memory)
@@ -138,7 +143,3 @@ def check_memory(
     report.memory = judge_memory(census, settings, device)
     if not optimizer_is_known(settings.optimizer):
         report.warnings.append(f"the memory of optim {settings.optimizer} is not known; counted as AdamW.")
-
-
-def _sentence(error: InputError) -> str:
-    return " ".join(str(error).split())

@@ -47,12 +47,11 @@ _OPTIMIZERS: dict[str, tuple[float, float | None]] = {
 }
 
 
-@dataclass(frozen=True)
-class MemorySettings:
-    """What of a run decides its memory.
+@dataclass(frozen=True, kw_only=True)
+class StepSettings:
+    """What of a run decides the memory of a training step, whatever its sequences are.
 
     Attributes:
-        pairs: pairs per device and forward pass; each is two sequences.
         length: tokens of a padded sequence.
         weight_bytes: bytes per weight that is not quantised (4 or 2).
         autocast: whether the step runs under 16-bit autocast.
@@ -67,7 +66,6 @@ class MemorySettings:
         eager_attention: whether attention stores its [length, length] probabilities.
     """
 
-    pairs: int
     length: int
     weight_bytes: int
     autocast: bool
@@ -84,12 +82,27 @@ class MemorySettings:
     @property
     def sequences(self) -> int:
         """Sequences per device and forward pass."""
-        return 2 * self.pairs
+        raise NotImplementedError
 
     @property
     def scored_tokens(self) -> int:
         """Tokens whose log-probability the LM head computes in a forward pass."""
         return self.sequences * max(self.length - 1, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemorySettings(StepSettings):
+    """The same of a training on pairs.
+
+    Attributes:
+        pairs: pairs per device and forward pass; each is two sequences.
+    """
+
+    pairs: int
+
+    @property
+    def sequences(self) -> int:
+        return 2 * self.pairs
 
 
 @dataclass(frozen=True)
@@ -118,7 +131,7 @@ def optimizer_is_known(name: str) -> bool:
     return name in _OPTIMIZERS
 
 
-def estimate_memory(census: ModelCensus, settings: MemorySettings) -> MemoryEstimate:
+def estimate_memory(census: ModelCensus, settings: StepSettings) -> MemoryEstimate:
     """Return the estimated peak of one training step.
 
     weights     = quantised linear layers (`quantised_bytes`) + other weights * weight_bytes
@@ -189,12 +202,12 @@ def quantised_bytes(census: ModelCensus, quantisation: Quantisation, weight_byte
     return total
 
 
-def adapter_dtype_bytes(settings: MemorySettings) -> int:
+def adapter_dtype_bytes(settings: StepSettings) -> int:
     """Bytes of an adapter weight: float32 from PEFT, bfloat16 on a quantised base (TRL, after QLoRA)."""
     return 4 if settings.quantisation == "none" else 2
 
 
-def layer_activation_bytes(census: ModelCensus, settings: MemorySettings) -> float:
+def layer_activation_bytes(census: ModelCensus, settings: StepSettings) -> float:
     """Bytes that one decoder layer keeps per token for the backward pass (attention without stored probabilities).
 
     With c the bytes of the compute dtype, h, q, k, i the hidden, query, key-value and intermediate sizes:
@@ -225,7 +238,7 @@ def layer_activation_bytes(census: ModelCensus, settings: MemorySettings) -> flo
     return kept + 4 * adapter.rank * adapter.targets_per_layer
 
 
-def activation_bytes(census: ModelCensus, settings: MemorySettings) -> float:
+def activation_bytes(census: ModelCensus, settings: StepSettings) -> float:
     """Bytes of activations at the peak: `tokens = sequences * length`, both sequences of a pair in one forward pass.
 
     without checkpointing: tokens * (layers + 1) * layer          (+1: the gradients of the layer at work)
@@ -249,7 +262,7 @@ def activation_bytes(census: ModelCensus, settings: MemorySettings) -> float:
     return float(total)
 
 
-def logits_bytes(census: ModelCensus, settings: MemorySettings) -> float:
+def logits_bytes(census: ModelCensus, settings: StepSettings) -> float:
     """Bytes of TRL's fused LM head, which never holds all logits.
 
     One tile of min(tokens, 4096) x 32768 in the compute dtype (and its float32 copies where no Triton kernel folds it),

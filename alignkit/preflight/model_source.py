@@ -7,10 +7,11 @@ from typing import Any
 
 from ..data.bundled import resolve_model
 from ..errors import InputError
-from .report import PreflightReport
+from .census import ModelCensus, count_model
+from .report import Report
 
 
-def find_model(run: Any, report: PreflightReport) -> str | None:
+def find_model(run: Any, report: Report) -> str | None:
     """Return the folder or Hub name of the model, or None after an error or a skip noted in `report`.
 
     A name that can only be a local path and is not there is an error; a Hub name that cannot be reached is a skip of
@@ -40,7 +41,20 @@ def find_model(run: Any, report: PreflightReport) -> str | None:
     return path if _is_reachable(run, path, report) else None
 
 
-def on_its_base(run: Any, report: PreflightReport) -> Any:
+def count_or_note(run: Any, path: str, report: Report) -> ModelCensus | None:
+    """Count the model at `path`; None after an adapter that does not fit it, or an unusual architecture, is noted."""
+    try:
+        return count_model(path, run.model, run.training)
+    except (ValueError, AttributeError, TypeError) as error:
+        name = run.model.model_name_or_path
+        if run.model.use_peft and "target" in str(error).lower():
+            report.errors.append(f"`lora_target_modules` does not fit {name}: {one_line(error)}")
+        else:
+            report.skipped["Memory"] = f"{name} cannot be counted ({one_line(error)})"
+        return None
+
+
+def on_its_base(run: Any, report: Report) -> Any:
     """The run as memory sees it, where it goes on training an adapter: the adapter's base, rank and target modules.
 
     Any other run is returned unchanged. An adapter that names no base is noted as an error.
@@ -70,7 +84,7 @@ def on_its_base(run: Any, report: PreflightReport) -> Any:
     return replace(run, model=model)
 
 
-def _is_reachable(run: Any, path: str, report: PreflightReport) -> bool:
+def _is_reachable(run: Any, path: str, report: Report) -> bool:
     """Ask the Hub (or its local cache) once: each part would wait for the same time-out."""
     from transformers import AutoConfig
 
@@ -87,6 +101,11 @@ def _is_reachable(run: Any, path: str, report: PreflightReport) -> bool:
 def unreachable(run: Any, error: Exception) -> str:
     """Why a part that needs the model is skipped."""
     return f"{run.model.model_name_or_path} is neither a local folder nor reachable on the Hub ({one_line(error)})"
+
+
+def one_sentence(error: InputError) -> str:
+    """The sentence of an error on one line, whole."""
+    return " ".join(str(error).split())
 
 
 def one_line(error: Exception, limit: int = 200) -> str:

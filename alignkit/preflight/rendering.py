@@ -81,18 +81,29 @@ def render(dataset, tokenizer, training: Any, trainer_class: type) -> Rendering:
     Raises:
         InputError: when the chat template is missing or refuses an example.
     """
-    rows, complete = _sample(dataset)
-    if not tokenizer.chat_template and not isinstance(rows[0]["chosen"], str):
-        raise InputError(
-            f"the rows are conversations, but the tokenizer {tokenizer.name_or_path} has no chat template; use an "
-            "instruction-tuned model, set `tokenizer.chat_template` and save it, or give the rows as plain text."
-        )
+    rows, complete = sample_rows(dataset)
+    require_template(tokenizer, rows[0]["chosen"])
     tokenised = _tokenise(rows, tokenizer, trainer_class)
     first = _collate(tokenised[0], tokenizer, training)
     return Rendering(first, _lengths(rows, tokenised, tokenizer, training, complete))
 
 
-def _sample(dataset) -> tuple[list[dict[str, Any]], bool]:
+def require_template(tokenizer, text: Any) -> None:
+    """Raise `InputError` where `text` is a conversation and the tokenizer has no chat template."""
+    if not tokenizer.chat_template and not isinstance(text, str):
+        raise InputError(
+            f"the rows are conversations, but the tokenizer {tokenizer.name_or_path} has no chat template; use an "
+            "instruction-tuned model, set `tokenizer.chat_template` and save it, or give the rows as plain text."
+        )
+
+
+def refused(tokenizer, error: Exception) -> InputError:
+    """The error for a chat template that raises one."""
+    return InputError(f"the chat template of {tokenizer.name_or_path} refuses an example: {error}.")
+
+
+def sample_rows(dataset) -> tuple[list[dict[str, Any]], bool]:
+    """Rows spread evenly over the data set (the first of a streamed one), and whether they are all."""
     from datasets import Dataset
 
     if not isinstance(dataset, Dataset):
@@ -120,7 +131,7 @@ def _tokenise(rows: list[dict[str, Any]], tokenizer, trainer_class: type) -> lis
     try:
         prepared = trainer_class._prepare_dataset(trainer, Dataset.from_list(rows), tokenizer, arguments, "sample")  # type: ignore[attr-defined]
     except TemplateError as error:
-        raise InputError(f"the chat template of {tokenizer.name_or_path} refuses an example: {error}.") from None
+        raise refused(tokenizer, error) from None
     finally:
         if shown:
             enable_progress_bar()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .batch import BatchPlan
-from .memory import GIB, MemorySettings
+from .memory import GIB, StepSettings
 from .rendering import RenderedSequence, Rendering
 from .verdict import MemoryReport
 
@@ -75,8 +75,7 @@ class PreflightReport(Report):
         if self.batch is not None:
             _render_batch(console, self.batch)
         if self.memory is not None:
-            settings = self.memory.settings
-            render_memory(console, self.memory, f"{2 * settings.pairs} sequences of {settings.length} tokens")
+            render_memory(console, self.memory)
 
 
 def line(console: "Console", text: Any, style: str | None = None) -> None:
@@ -124,10 +123,10 @@ def _render_batch(console: "Console", plan: BatchPlan) -> None:
     line(console, f"  {plan.total_steps:,} updates in all{epochs}, {plan.warmup_steps:,} of them warm-up")
 
 
-def render_memory(console: "Console", memory: MemoryReport, batch: str, **notes: str) -> None:
-    """Print the estimate part by part; `batch` says what a forward pass holds, `notes` explain further parts."""
+def render_memory(console: "Console", memory: MemoryReport, **notes: str) -> None:
+    """Print the estimate part by part, each with what it was computed from; `notes` says that of further parts."""
     heading(console, "Memory per device (estimate)")
-    notes = _memory_notes(memory.settings, batch) | notes
+    notes = _memory_notes(memory.settings) | notes
     for name, size in memory.estimate.parts().items():
         line(console, f"  {name.replace('_', ' '):<15}{size_text(size):>11}  {notes.get(name, '')}".rstrip())
     line(console, f"  {'peak':<15}{size_text(memory.estimate.total):>11}", "bold")
@@ -138,7 +137,7 @@ def render_memory(console: "Console", memory: MemoryReport, batch: str, **notes:
         line(console, f"  suggestion: {memory.suggestion}", "yellow")
 
 
-def _memory_notes(settings: MemorySettings, batch: str) -> dict[str, str]:
+def _memory_notes(settings: StepSettings) -> dict[str, str]:
     """What each part was computed from."""
     floats = f"{8 * settings.weight_bytes}-bit"
     split = f", {settings.sharding} over {settings.processes} processes" if settings.sharding != "none" else ""
@@ -148,7 +147,8 @@ def _memory_notes(settings: MemorySettings, batch: str) -> dict[str, str]:
         + split,
         "adapter": "" if settings.peft else "none: all weights are trained",
         "optimizer": settings.optimizer,
-        "activations": f"{batch}, with{checkpointing} gradient checkpointing",
+        "activations": f"{settings.sequences} sequences of {settings.length} tokens, with{checkpointing} gradient "
+        "checkpointing",
         "logits": "computed in tiles, never whole",
         "reference": {
             "shared": "the base model without its adapter",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from .census import ModelCensus
-from .memory import GIB, MemoryEstimate, MemorySettings, estimate_memory
+from .memory import GIB, MemoryEstimate, MemorySettings, StepSettings, estimate_memory
 from .settings import Device
 
 
@@ -21,7 +21,7 @@ Change = tuple[str, Any]
 class MemoryReport:
     """The estimate with its verdict; `suggestion` is empty where it fits or nothing is known of the device."""
 
-    settings: MemorySettings
+    settings: StepSettings
     estimate: MemoryEstimate
     device: Device
     verdict: Verdict
@@ -80,13 +80,13 @@ def pair_changes(census: ModelCensus, settings: MemorySettings) -> Iterator[Chan
         yield f"halve max_length to {settings.length // 2}", replace(settings, length=settings.length // 2)
 
 
-def checkpointing_change(settings: MemorySettings) -> Iterator[Change]:
+def checkpointing_change(settings: StepSettings) -> Iterator[Change]:
     """Recomputing activations, which changes nothing but the time."""
     if not settings.gradient_checkpointing:
         yield "set gradient_checkpointing: true", replace(settings, gradient_checkpointing=True)
 
 
-def model_changes(census: ModelCensus, settings: MemorySettings) -> Iterator[Change]:
+def model_changes(census: ModelCensus, settings: StepSettings) -> Iterator[Change]:
     """Changes of how the model and its optimizer are kept, whatever a batch holds."""
     with_adapter = "shared" if settings.reference != "none" else "none"
     if settings.sharding != "fsdp" and settings.processes > 1:

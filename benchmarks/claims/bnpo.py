@@ -3,11 +3,13 @@
     python benchmarks/claims/bnpo.py
 
 64 Bernoulli policies p = sigmoid(theta), started from Beta(2, 4); 16 completions per prompt, 300 on-policy steps of gradient
-descent. REINFORCE with the group mean, GRPO and BNPO, every batch of advantages scaled to the same mean size, so that no
-method gains by a larger step. Measured: the coefficient of variation of the gradient norm over 30 steps (the paper's
-measure of stability), the mean pass rate, and, at the start policy, the noise of the gradient: its variance over 400
-batches divided by the squared norm of its mean.
+descent. REINFORCE with the group mean, GRPO and BNPO, once on their own scale and, as the control, with every batch of
+advantages scaled to the same mean size, so that no method is steadier by a smaller step. Measured: the coefficient of
+variation of the gradient norm over 30 steps (the paper's measure of stability), the mean pass rate, and, at the start
+policy, the noise of the gradient: its variance over 400 batches divided by the squared norm of its mean.
 """
+
+from collections.abc import Callable
 
 import torch
 from common import BLUE, GREEN, ORANGE, generator, plt, read_options, save, summary
@@ -32,16 +34,25 @@ def start(stream: torch.Generator) -> torch.Tensor:
     return rates.logit()
 
 
-def gradient(theta: torch.Tensor, advantages, stream: torch.Generator) -> torch.Tensor:
+def scaled(advantages: Callable) -> Callable:
+    """The same advantages at the mean size `SIZE`."""
+
+    def estimate(rewards: torch.Tensor) -> torch.Tensor:
+        values = advantages(rewards)
+        return values * SIZE / values.abs().mean().clamp(min=1e-12)
+
+    return estimate
+
+
+def gradient(theta: torch.Tensor, advantages: Callable, stream: torch.Generator) -> torch.Tensor:
     """[PROMPTS] policy gradient of one batch; d log p(reward) / d theta is reward - p."""
     rates = theta.sigmoid()[:, None]
     rewards = (torch.rand(PROMPTS, GENERATIONS, generator=stream, dtype=torch.float64) < rates).double()
     values = advantages(rewards.flatten()).view_as(rewards)
-    values = values * SIZE / values.abs().mean().clamp(min=1e-12)
     return (values * (rewards - rates)).mean(dim=1) / PROMPTS
 
 
-def train(advantages, seed: int, steps: int) -> tuple[list[float], list[float]]:
+def train(advantages: Callable, seed: int, steps: int) -> tuple[list[float], list[float]]:
     """Gradient norm of each step, and mean pass rate before each step and at the end."""
     stream = generator(seed)
     theta = start(stream)
@@ -54,7 +65,7 @@ def train(advantages, seed: int, steps: int) -> tuple[list[float], list[float]]:
     return norms, rates
 
 
-def noise(advantages, seed: int, batches: int) -> float:
+def noise(advantages: Callable, seed: int, batches: int) -> float:
     """Variance of the gradient over its squared mean, at the start policy."""
     stream = generator(seed)
     theta = start(stream)
@@ -69,20 +80,23 @@ def variation(norms: torch.Tensor, window: int) -> torch.Tensor:
 
 
 def draw(norms: dict, rates: dict, noises: dict, window: int) -> plt.Figure:
-    figure, (stability, success, bars) = plt.subplots(1, 3, figsize=(14, 4.4))
+    figure, (own, equal, success, bars) = plt.subplots(1, 4, figsize=(17, 4.2))
+    for axis, scale in ((own, "own scale"), (equal, "equal size")):
+        for name, colour in COLOURS.items():
+            curve = variation(norms[scale, name], window).mean(dim=0)
+            axis.plot(range(window, window + len(curve)), curve, color=colour, label=name)
+        axis.set(title=f"Gradient norm over {window} steps: {scale}", ylabel="coefficient of variation", xlabel="step")
+        axis.set_ylim(bottom=0)
+    own.legend(fontsize=8)
     for name, colour in COLOURS.items():
-        curve = variation(norms[name], window).mean(dim=0)
-        stability.plot(range(window, window + len(curve)), curve, color=colour, label=name)
-        success.plot(rates[name].mean(dim=0), color=colour, label=name)
-    stability.set(title=f"Gradient norm over {window} steps", ylabel="coefficient of variation", xlabel="step")
-    stability.set_ylim(bottom=0)
-    stability.legend(fontsize=8)
-    success.set(title="Pass rate", ylabel="mean over prompts", xlabel="step")
+        success.plot(rates["own scale", name].mean(dim=0), color=colour)
+        success.plot(rates["equal size", name].mean(dim=0), color=colour, ls="--")
+    success.set(title="Pass rate (dashed: equal size)", ylabel="mean over prompts", xlabel="step")
     for position, (name, colour) in enumerate(COLOURS.items()):
         number = summary(noises[name])
         bars.bar(position, number["mean"], yerr=number["ci95"] or 0.0, color=colour, capsize=3)
     bars.set(xticks=range(3), xticklabels=("REINFORCE,\ngroup mean", "GRPO", "BNPO"))
-    bars.set(title="Noise of the gradient at the start", ylabel="variance / squared norm of the mean")
+    bars.set(title="Noise of the gradient, start", ylabel="variance / squared norm of the mean")
     figure.tight_layout()
     return figure
 
@@ -90,24 +104,28 @@ def draw(norms: dict, rates: dict, noises: dict, window: int) -> plt.Figure:
 def main(argv: list[str] | None = None) -> dict:
     options = read_options(__doc__, argv, seeds=20)
     steps, batches, window = (30, 20, 10) if options.quick else (300, 400, WINDOW)
-    norms, rates, noises = {}, {}, {}
-    for name, advantages in METHODS.items():
-        runs = [train(advantages, seed, steps) for seed in options.seeds]
-        norms[name] = torch.tensor([run[0] for run in runs], dtype=torch.float64)
-        rates[name] = torch.tensor([run[1] for run in runs], dtype=torch.float64)
-        noises[name] = [noise(advantages, seed, batches) for seed in options.seeds]
-    variations = {name: variation(norms[name], window).mean(dim=1) for name in METHODS}
-    result = {
-        "steps": steps,
-        "results": {
+    norms, rates, results = {}, {}, {}
+    noises = {
+        name: [noise(scaled(advantages), seed, batches) for seed in options.seeds]
+        for name, advantages in METHODS.items()
+    }
+    for scale in ("own scale", "equal size"):
+        for name, advantages in METHODS.items():
+            estimate = advantages if scale == "own scale" else scaled(advantages)
+            runs = [train(estimate, seed, steps) for seed in options.seeds]
+            norms[scale, name] = torch.tensor([run[0] for run in runs], dtype=torch.float64)
+            rates[scale, name] = torch.tensor([run[1] for run in runs], dtype=torch.float64)
+        results[scale] = {
             name: {
-                "variation_of_gradient_norm": summary(variations[name].tolist()),
-                "pass_rate_at_the_end": summary(rates[name][:, -1].tolist()),
-                "gradient_noise_at_the_start": summary(noises[name]),
+                "variation_of_gradient_norm": summary(variation(norms[scale, name], window).mean(dim=1).tolist()),
+                "pass_rate_at_the_end": summary(rates[scale, name][:, -1].tolist()),
             }
             for name in METHODS
-        },
-        "variation_bnpo_minus_grpo_same_seed": summary((variations["BNPO"] - variations["GRPO"]).tolist()),
+        }
+    result = {
+        "steps": steps,
+        "results": results,
+        "gradient_noise_at_the_start": {name: summary(values) for name, values in noises.items()},
         "noise_bnpo_over_grpo_same_seed": summary(
             [ours / theirs for ours, theirs in zip(noises["BNPO"], noises["GRPO"], strict=True)]
         ),

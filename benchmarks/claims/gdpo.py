@@ -4,8 +4,10 @@
 
 Tabular policy: 16 prompts with 4 outcomes each (correct or not, formatted or not), whose start probabilities make the
 format easy (38 %) and the right answer rare (10 %); both rewards are 0 or 1. 8 completions per prompt, 150 on-policy steps
-of Adam with the same seeds for all. GRPO (sum, then normalise) against GDPO, both also with the format reward conditioned
-on a right answer. Controls: GDPO without the normalisation over the batch, and GRPO at twice the weight of the right answer.
+of gradient descent, every batch of advantages scaled to the same mean size, the same seeds for all. GRPO (sum, then
+normalise) against GDPO, both also with the format reward conditioned on a right answer. (At equal size GDPO without the
+normalisation over the batch is the same.) Controls: GRPO at twice the weight of the right answer, and both methods under
+Adam, which divides the size of every gradient out again.
 """
 
 import torch
@@ -15,7 +17,8 @@ from alignkit.objectives.advantages import gdpo_advantages, grpo_advantages
 from alignkit.objectives.rewards import gdpo_condition_rewards
 
 
-PROMPTS, GENERATIONS, LR = 16, 8, 0.02
+PROMPTS, GENERATIONS, SIZE = 16, 8, 0.8
+LR = {torch.optim.SGD: 0.7, torch.optim.Adam: 0.02}
 # Outcomes: wrong, wrong but formatted, right, right and formatted.
 START = torch.tensor([0.55, 0.35, 0.07, 0.03], dtype=torch.float64)
 CORRECT = torch.tensor([0.0, 0.0, 1.0, 1.0], dtype=torch.float64)
@@ -29,19 +32,18 @@ def conditioned(rewards: torch.Tensor) -> torch.Tensor:
 METHODS = {
     "GRPO": lambda rewards: grpo_advantages(rewards, GENERATIONS),
     "GDPO": lambda rewards: gdpo_advantages(rewards, GENERATIONS),
-    "GDPO, not over the batch": lambda rewards: gdpo_advantages(rewards, GENERATIONS, batch_normalize=False),
     "GRPO, right answer weighs 2": lambda rewards: grpo_advantages(rewards, GENERATIONS, reward_weights=[2.0, 1.0]),
     "GRPO, conditioned": lambda rewards: grpo_advantages(conditioned(rewards), GENERATIONS),
     "GDPO, conditioned": lambda rewards: gdpo_advantages(conditioned(rewards), GENERATIONS),
 }
-COLOURS = dict(zip(METHODS, (ORANGE, BLUE, GREEN, GREY, RED, "#56B4E9"), strict=True))
+COLOURS = dict(zip(METHODS, (ORANGE, BLUE, GREY, RED, GREEN), strict=True))
 
 
-def train(advantages, seed: int, steps: int) -> list[tuple[float, float, float]]:
+def train(advantages, seed: int, steps: int, optimizer_class=torch.optim.SGD) -> list[tuple[float, float, float]]:
     """Rates of right and of formatted answers before each step and at the end, and distinct advantages per batch."""
     stream = generator(seed)
     logits = START.log().repeat(PROMPTS, 1).requires_grad_()
-    optimizer = torch.optim.Adam([logits], lr=LR)
+    optimizer = optimizer_class([logits], lr=LR[optimizer_class])
     curve = []
     for step in range(steps + 1):
         probabilities = logits.detach().softmax(-1)
@@ -51,6 +53,7 @@ def train(advantages, seed: int, steps: int) -> list[tuple[float, float, float]]
         curve.append((*((probabilities @ rate).mean().item() for rate in (CORRECT, FORMATTED)), distinct))
         if step == steps:
             break
+        values = values * SIZE / values.abs().mean().clamp(min=1e-12)
         logps = logits.log_softmax(-1).gather(1, drawn)
         optimizer.zero_grad()
         (-values.view_as(logps) * logps).mean().backward()
@@ -68,9 +71,8 @@ def draw(curves: dict[str, torch.Tensor]) -> plt.Figure:
     for axis, title in ((correct, "Right answers (the rare reward)"), (formatted, "Formatted answers (the easy one)")):
         axis.set(xlabel="step", ylabel="rate", title=title, ylim=(0, None))
     correct.legend(fontsize=8)
-    names = ["GRPO", "GDPO, not over the batch", "GDPO"]
-    distinct.bar(range(3), [float(curves[name][:, :, 2].mean()) for name in names], color=[COLOURS[n] for n in names])
-    distinct.set(xticks=range(3), xticklabels=("GRPO", "GDPO, not\nover the batch", "GDPO"))
+    names = ("GRPO", "GDPO")
+    distinct.bar(names, [float(curves[n][:, :, 2].mean()) for n in names], color=[COLOURS[n] for n in names])
     distinct.set(title=f"Distinct advantages in a batch of {PROMPTS * GENERATIONS}", ylabel="mean over the run")
     figure.tight_layout()
     return figure
@@ -83,6 +85,10 @@ def main(argv: list[str] | None = None) -> dict:
         name: torch.tensor([train(advantages, seed, steps) for seed in options.seeds], dtype=torch.float64)
         for name, advantages in METHODS.items()
     }
+    with_adam = {
+        name: [train(METHODS[name], seed, steps, torch.optim.Adam)[-1] for seed in options.seeds]
+        for name in ("GRPO", "GDPO")
+    }
     gain = (curves["GDPO"] - curves["GRPO"])[:, -1]
     result = {
         "steps": steps,
@@ -93,6 +99,10 @@ def main(argv: list[str] | None = None) -> dict:
                 "distinct_advantages_per_batch": summary(values[:, :, 2].mean(dim=1).tolist()),
             }
             for name, values in curves.items()
+        },
+        "final_with_adam": {
+            name: {"correct": summary([end[0] for end in ends]), "formatted": summary([end[1] for end in ends])}
+            for name, ends in with_adam.items()
         },
         "start": {"correct": float(START @ CORRECT), "formatted": float(START @ FORMATTED)},
         "gdpo_minus_grpo_same_seed": {

@@ -60,14 +60,15 @@ def main(argv: list[str] | None = None) -> dict:
     sgd = {"optimizer": torch.optim.SGD, "lr": 2.0}
     norms = {
         name: [
-            train(TabularTask(seed, noise_std=NOISE_STD), loss, batches, **sgd).gradient_norm for seed in options.seeds
+            train(TabularTask(seed, noise_std=NOISE_STD), loss, batches=batches, **sgd).gradient_norm
+            for seed in options.seeds
         ]
         for name, loss in LOSSES.items()
     }
     conditions = {"noise N(0, 3) on 5 % of old log-probs": NOISE_STD, "exact old log-probs": 0.0}
     curves = {
         condition: {
-            name: [train(TabularTask(seed, noise_std=noise), loss, batches).success for seed in options.seeds]
+            name: [train(TabularTask(seed, noise_std=noise), loss, batches=batches).success for seed in options.seeds]
             for name, loss in LOSSES.items()
         }
         for condition, noise in conditions.items()

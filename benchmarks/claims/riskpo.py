@@ -3,7 +3,7 @@
     python benchmarks/claims/riskpo.py
 
 Tabular softmax policy: 20 questions with 12 answers each, the logit of the right answer going from -3 to 2 over the
-questions; 5 completions per question, bundles of 5 questions, 200 on-policy steps of gradient descent, every batch of
+questions; 5 completions per question, bundles of 5 questions, 400 on-policy steps of gradient descent, every batch of
 advantages scaled to the same mean size. GRPO against RiskPO with tracked quantiles. Controls: the plain mean of the bundle
 scores (RiskPO with quantiles outside all scores and its mean as baseline), which has the noise of the bundles but no risk
 measure; and the entropy that GRPO has where its accuracy is RiskPO's, as slower learning keeps entropy too.
@@ -18,7 +18,7 @@ from alignkit.objectives.advantages import grpo_advantages, riskpo_advantages
 from alignkit.objectives.sampling import riskpo_bundle_scores, riskpo_update_quantiles
 
 
-QUESTIONS, ANSWERS, GENERATIONS, BUNDLE, LR, LEVELS = 20, 12, 5, 5, 8.0, [0.2, 0.8]
+QUESTIONS, ANSWERS, GENERATIONS, BUNDLE, LR, LEVELS = 20, 12, 5, 5, 1.0, [0.2, 0.8]
 HARD = QUESTIONS // 3
 PASS_AT = 16
 
@@ -130,7 +130,7 @@ def draw(curves: dict[str, torch.Tensor]) -> plt.Figure:
 
 def main(argv: list[str] | None = None) -> dict:
     options = read_options(__doc__, argv, seeds=20)
-    steps = 20 if options.quick else 200
+    steps = 20 if options.quick else 400
     curves = {
         name: torch.tensor([train(make, seed, steps) for seed in options.seeds], dtype=torch.float64)
         for name, make in METHODS.items()

@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> dict:
     conditions = {"exact old log-probabilities": 0.0, f"noise N(0, {NOISE_STD:g}) on 5 % of them": NOISE_STD}
     curves = {
         condition: {
-            name: [train(TabularTask(seed, noise_std=noise), loss, batches).success for seed in options.seeds]
+            name: [train(TabularTask(seed, noise_std=noise), loss, batches=batches).success for seed in options.seeds]
             for name, loss in LOSSES.items()
         }
         for condition, noise in conditions.items()

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 
 CLAIMS = Path(__file__).parents[2] / "benchmarks" / "claims"
@@ -25,7 +26,7 @@ def load_claim(monkeypatch):
         return module
 
     yield load
-    for name in ("common", "games"):
+    for name in ("common", "games", "tabular"):
         if name not in before:
             sys.modules.pop(name, None)
 
@@ -45,3 +46,19 @@ def test_recorded_numbers_are_those_of_the_full_runs():
     recorded = {path.stem: json.loads(path.read_text()) for path in (CLAIMS / "results").glob("*.json")}
     assert {path.stem for path in SCRIPTS} <= set(recorded)
     assert [key for key, numbers in recorded.items() if numbers["quick"]] == []
+
+
+def test_the_second_stage_of_mpo_converges_to_the_closed_form(load_claim, monkeypatch):
+    """pi_dpo exp(r / beta): for a log-linear policy the parameters are those of the DPO model plus r / beta."""
+    claim = load_claim(CLAIMS / "mpo.py")
+    monkeypatch.setattr(claim, "BETA_RL", 1.0)
+    task = claim.Task(seed=0, prompts=64, held_out=16, pairs_per_prompt=4, flip=0.1)
+    start = task.dpo(torch.zeros(claim.FEATURES, dtype=torch.float64), task.split.easy, steps=50, seed=1)
+    prompts = task.prompts_of(task.split.hard)
+    trained = task.rl(start, start, prompts, steps=3000, seed=2)
+    expected = (task.features[prompts] @ (start + task.reward_model)).softmax(-1)
+
+    def distance(theta):
+        return float(((task.features[prompts] @ theta).softmax(-1) - expected).abs().sum(-1).mean() / 2)
+
+    assert distance(trained) < 1e-3 < 0.1 < distance(start)

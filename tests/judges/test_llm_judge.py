@@ -70,6 +70,7 @@ TROUBLES = {
     "garbled": Reply(body='{"choices": [{"mess'),
     "silent": Reply(""),
     "wordy": Reply("Both have their strengths."),
+    "wrong": Reply("[[D]]"),
     "cut": Reply("Answer A is", finish_reason="length"),
 }
 
@@ -104,9 +105,26 @@ def test_troubles_that_stay_are_nan_and_counted_by_kind_while_the_rest_is_judged
             "timeout": 2,
             "bad_response": 2,
             "empty": 2,
-            "unparseable": 2,
+            "unparseable": 4,
             "truncated": 2,
         }
+
+
+def test_malformed_json_and_wrong_verdicts_are_asked_again_and_never_scored():
+    """With the parser "json": what a reply says is a verdict only if it is one."""
+    bad = {"cut": '{"verdict": "A"', "wrong": '{"verdict": "neither"}', "none": '{"reason": "A"}', "list": '["A"]'}
+
+    def behaviour(user: str, before: int) -> Reply:
+        request, first, second = shown(user)
+        passes = "stays" not in (first, second)
+        good = json.dumps({"reason": "longer", "verdict": "A" if len(first) > 5 else "B"})
+        return Reply(bad[request]) if before == 0 or not passes else Reply(good)
+
+    with FakeEndpoint(behaviour) as server:
+        judge = LLMJudge(options(server), parser="json")
+        wins = judge.compare_batch(list(bad) * 2, ["long answer"] * 8, ["short"] * 4 + ["stays"] * 4)
+        assert wins[:4].tolist() == [1.0] * 4 and np.isnan(wins[4:]).all()
+        assert judge.stats.failures == {"unparseable": 8} and set(server.asked.values()) == {2}
 
 
 def test_one_failed_order_makes_the_pair_nan_instead_of_biased():

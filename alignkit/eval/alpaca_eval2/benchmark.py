@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..items import Item, load_rows
-from ..judging.stage import engine_folder
 from ..judging.benchmark import Figures, Game, JudgedBenchmark, JudgedItem, JudgedRun, Messages, Verdict
+from ..judging.stage import engine_folder
 from ..records import write_atomically
 from .formats import Annotation, Reference, as_references, model_outputs
 from .judge_call import judge_messages, read_reply, shown_order

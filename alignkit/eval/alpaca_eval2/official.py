@@ -64,7 +64,9 @@ def run_package(
             stderr=subprocess.STDOUT,
         )
     if code:
-        raise InputError(f"alpaca-eval ended with code {code} (all of its log: {folder / 'log.txt'}): {log_end(folder)}")
+        raise InputError(
+            f"alpaca-eval ended with code {code} (all of its log: {folder / 'log.txt'}): {log_end(folder)}"
+        )
     return {own["instruction"]: as_completion(own, options) for own in read_annotations(folder)}
 
 

@@ -16,12 +16,14 @@ class AdvantageEstimator(Part):
             update is on-policy.
         observes_tokens: whether `observe` wants every micro-batch of training.
         token_level: whether the advantages are [N, T].
+        any_groups: whether it reads `RolloutBatch.groups` instead of counting on consecutive runs of equal size.
     """
 
     own: ClassVar[bool] = True
     needs_old_logps: ClassVar[bool] = False
     observes_tokens: ClassVar[bool] = False
     token_level: ClassVar[bool] = False
+    any_groups: ClassVar[bool] = False
     # TRL's own choices of advantages, which an own estimator replaces.
     ignores = {
         "scale_rewards": "the advantages are the part's own, and TRL's scaling would have no effect.",

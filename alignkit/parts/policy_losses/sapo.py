@@ -24,6 +24,7 @@ class SAPOLoss(TRLLoss):
         "epsilon": "sapo clips nothing; `sapo_temperature_pos` and `sapo_temperature_neg` shape its gate.",
         "epsilon_high": "sapo clips nothing; `sapo_temperature_pos` and `sapo_temperature_neg` shape its gate.",
         "delta": "sapo clips nothing; its gate fades on both sides.",
+        "use_liger_kernel": "its loss is not TRL's own, which the bound on the log-ratio is put before.",
         "importance_sampling_level": "sapo's gate is on the ratio of each token; on a sequence's it is another method.",
     }
 

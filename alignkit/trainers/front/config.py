@@ -16,8 +16,9 @@ class MODPOFrontConfig(MODPOConfig):
     front_weights: list[float] = field(
         default_factory=lambda: [0.1, 0.3, 0.5, 0.7, 0.9, 1.0],
         metadata={
-            "help": "Weights w of the first objective, that of the pairs; the second has 1 - w. Valid: (0, 1]. The loss "
-            "divides by w: at 0 nothing of the pairs is left. The paper's runs use 0.1, 0.5, 0.9."
+            "help": "Weights w of the first objective, that of the pairs; the second has 1 - w. Valid: [0, 1]. The paper's "
+            "runs use 0.1, 0.5, 0.9; 1 is DPO on the pairs, and 0, by which MODPO's loss would divide, DPO on labels of "
+            "the second objective's rewards (ours)."
         },
     )
     eval_judges: list[str] = field(
@@ -59,14 +60,9 @@ class MODPOFrontConfig(MODPOConfig):
     def __post_init__(self):
         super().__post_init__()
         if not self.front_weights:
-            raise ValueError("`front_weights` is empty; give at least one weight in (0, 1].")
+            raise ValueError("`front_weights` is empty; give at least one weight in [0, 1].")
         for weight in self.front_weights:
-            if weight == 0:
-                raise ValueError(
-                    "`front_weights` holds 0, but MODPO trains on the first objective's pairs and divides by their weight: "
-                    "give a small one such as 0.05, or swap the objectives (the other one's pairs at weight 1)."
-                )
-            require_range("front_weights", weight, 0.0, 1.0, low_open=True)
+            require_range("front_weights", weight, 0.0, 1.0)
         if len({f"{weight:g}" for weight in self.front_weights}) != len(self.front_weights):
             raise ValueError(f"`front_weights` is {self.front_weights}; two of them are the same.")
         if len(self.eval_judges) != 2:

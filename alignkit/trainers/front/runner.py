@@ -21,6 +21,7 @@ from ..iterative.stages.record import read_metrics
 from ..iterative.stages.train import drop_reference_adapter
 from ..iterative.training import free_memory
 from ..run_state import RunState
+from .endpoint import OtherObjectiveTrainer
 from .front import BASE, require_moocore, summarise, write_front
 from .measuring import measure
 
@@ -104,9 +105,13 @@ class FrontRunner:
         for path in (references, output_dir):
             path.mkdir(exist_ok=True)
         link(references.resolve(), output_dir.resolve() / "references")
-        own = {"weights": [weight, 1 - weight], "output_dir": str(output_dir), "logging_first_step": True}
+        # MODPO's config refuses a weight of 0, which has a trainer of its own.
+        weights = [weight, 1 - weight]
+        own = {"weights": weights if weight else [1.0, 0.0], "output_dir": str(output_dir), "logging_first_step": True}
         config = stage_config(run, self.trainer_config(), own)
-        trainer = assemble(run, run.method.load_trainer(), config, run.model.model_name_or_path, self.dataset)
+        config.weights = weights
+        trainer_class = run.method.load_trainer() if weight else OtherObjectiveTrainer
+        trainer = assemble(run, trainer_class, config, run.model.model_name_or_path, self.dataset)
         trainer.train(resume_from_checkpoint=any(output_dir.glob("checkpoint-*")))
         drop_reference_adapter(trainer)
         target = temporary_path(folder / "trained")

@@ -9,7 +9,6 @@ from typing import Any, cast
 from ...config import load_run
 from ...errors import InputError
 from ...judges import Judge
-from ..launch import die_with_parent
 from . import loop_method
 from .context import Context
 from .files import remove, write_text
@@ -19,6 +18,11 @@ from .state import LoopState
 
 # What each of the processes reads: the settings of the run as they were given.
 SETTINGS = "launched_settings.json"
+# `accelerate launch`, which ends with the loop: a killed loop leaves no training behind.
+LAUNCHER = (
+    "from alignkit.trainers.launch import die_with_parent; die_with_parent(); "
+    "from accelerate.commands.launch import main; main()"
+)
 
 
 def launch_training(context: Context) -> None:
@@ -30,8 +34,7 @@ def launch_training(context: Context) -> None:
     settings = folder / SETTINGS
     write_text(settings, json.dumps(context.run.given) + "\n")
     worker = ["-m", "alignkit.trainers.iterative", context.state.method, "--config", str(settings)]
-    command = [sys.executable, "-m", "accelerate.commands.launch", *launch_flags(config), *worker]
-    code = subprocess.Popen(command, preexec_fn=die_with_parent).wait()
+    code = subprocess.call([sys.executable, "-c", LAUNCHER, *launch_flags(config), *worker])
     if code or not (folder / "trained").is_dir():
         raise InputError(
             f"training in {config.num_processes} processes ended with exit code {code} (see their messages above); the "

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from trl.trainer.grpo_config import GRPOConfig as TRLGRPOConfig
 
+from ...config.planning import planned_processes
 from ..devices import default_bf16
 from .slots import SlotChoice, apply_settings, check_parts, choose_parts, warn_of_parts
 
@@ -81,6 +82,11 @@ class OnlineConfig(TRLGRPOConfig):
         apply_settings(self, self.chosen_parts)
         super().__post_init__()
         check_parts(self, self.chosen_parts)
+
+    @property
+    def world_size(self) -> int:
+        """The number of processes: those that run, or those that a run is only planned for (`plan_for`)."""
+        return planned_processes() or super().world_size
 
     def warnings(self) -> list[str]:
         """What will run under this configuration, but perhaps not as meant, one sentence each."""

@@ -18,7 +18,9 @@ class DCPOConfig(OnlineConfig, DCPOAdvantagesConfig):
 
     delta: float | None = field(
         default=3.0,
-        metadata={"help": "Dual clip: the loss of a negative token is at most this times |A|. Valid: above 1, or none."},
+        metadata={
+            "help": "Dual clip: the loss of a negative token is at most this times |A|. Valid: above 1, or none."
+        },
     )
 
     preset: ClassVar[dict[str, str]] = {"advantage": "dcpo"}

@@ -1,9 +1,10 @@
 """The reward functions of a run, from its arguments and its configuration."""
 
+from dataclasses import replace
 from typing import Any
 
 from ...errors import InputError
-from ...rewards import resolve_reward_funcs
+from ...rewards import ResolvedRewards, resolve_reward_funcs
 
 
 def resolve_rewards(reward_funcs: Any, args: Any) -> list[Any]:
@@ -11,6 +12,13 @@ def resolve_rewards(reward_funcs: Any, args: Any) -> list[Any]:
 
     Raises `InputError` where none is given, an entry cannot be resolved, or weights are given twice.
     """
+    rewards = named_rewards(reward_funcs, args)
+    args.reward_weights = rewards.weights
+    return list(rewards.funcs)
+
+
+def named_rewards(reward_funcs: Any, args: Any) -> ResolvedRewards:
+    """The same with the names under which they are logged, `args` left as it is."""
     given = args.reward_funcs if reward_funcs is None else reward_funcs
     entries = given if isinstance(given, (list, tuple)) else [given]
     if not given:
@@ -19,5 +27,4 @@ def resolve_rewards(reward_funcs: Any, args: Any) -> list[Any]:
             "(`alignkit rewards` lists the names)."
         )
     resolved = resolve_reward_funcs(entries, deadline=args.reward_deadline)
-    args.reward_weights = resolved.merged_weights(args.reward_weights)
-    return list(resolved.funcs)
+    return replace(resolved, weights=resolved.merged_weights(args.reward_weights))

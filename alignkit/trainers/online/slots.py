@@ -123,6 +123,12 @@ def check_parts(args: Any, chosen: dict[str, SlotChoice]) -> None:
             f"advantage `{advantage_name}` gives {', '.join(unused)}, which policy_loss `{loss_name}` would ignore: "
             "that would be another method. Use the loss part of the same method."
         )
+    allocator = chosen.get("allocator")
+    if allocator and allocator.part.own and not (advantage and advantage.part.any_groups):
+        raise InputError(
+            f"allocator `{allocator.name}` makes groups of different sizes, and advantage `{advantage_name}` needs "
+            "groups of equal size."
+        )
     if loss and loss.part.own and (args.use_adaptive_entropy or args.use_liger_kernel):
         name = "use_adaptive_entropy" if args.use_adaptive_entropy else "use_liger_kernel"
         raise refuse(loss.name, loss.slot, name, True, "it belongs to TRL's own losses.")

@@ -102,3 +102,17 @@ def test_missing_rewards_count_neither_in_the_difficulty_nor_in_the_mean_length(
 def test_bad_arguments_are_refused_by_name(match, kwargs):
     with pytest.raises(ValueError, match=match):
         apo_asymmetric_advantages(**{"rewards": [0.0, 1.0], "num_generations": 2, "lengths": [3, 4], **kwargs})
+
+
+def test_another_reward_may_tell_what_is_correct():
+    total = torch.tensor([1.5, 1.0, 0.5, 0.0, 1.0], dtype=torch.float64)
+    correctness = torch.tensor([1.0, 0.0, 0.0, 0.0, math.nan], dtype=torch.float64)
+    lengths = [10, 5, 30, 30, 30]
+    weights = apo_asymmetric_kl_weights(total, 5, correctness=correctness)
+    # One of four graded ones is right; the weight is that of every positive sample.
+    assert weights[0].item() == pytest.approx(1 - math.exp(-math.e / 4))
+    plain = grpo_advantages(total, 5)
+    factor = apo_asymmetric_advantages(total, 5, lengths, stcr_base=1.1, correctness=correctness) / plain
+    assert factor.tolist() == pytest.approx([1.0, 1.0, 2 - 1.1**-20, 2 - 1.1**-20, 1.0])
+    with pytest.raises(ValueError, match="correctness"):
+        apo_asymmetric_advantages(total, 5, lengths, correctness=[1.0])

@@ -18,6 +18,7 @@ from alignkit.errors import InputError
 from alignkit.judges import LengthJudge
 from alignkit.trainers.front import front_method
 from alignkit.trainers.front import runner as runner_module
+from alignkit.trainers.front.endpoint import other_objective_loss
 from alignkit.trainers.front.front import summarise
 from alignkit.trainers.front.runner import FrontRunner
 
@@ -134,13 +135,17 @@ def test_finished_points_are_not_trained_again_and_new_weights_are_added(whole, 
     assemble = runner_module.assemble
 
     def count(run, cls, training, *args, **kwargs):
-        trained.append(training.weights)
+        trained.append((training.weights, cls.__name__))
         return assemble(run, cls, training, *args, **kwargs)
 
     monkeypatch.setattr(runner_module, "assemble", count)
-    front = FrontRunner(run_of(fields, "--front_weights", "0.25", "1", "0.5")).run()
-    assert trained == [[0.25, 0.75]]
-    assert [item["name"] for item in front["points"]] == ["base", "w_0.25", "w_0.5", "w_1"]
+    front = FrontRunner(run_of(fields, "--front_weights", "0", "0.25", "1", "0.5")).run()
+    assert trained == [([0.0, 1.0], "OtherObjectiveTrainer"), ([0.25, 0.75], "MODPOTrainer")]
+    assert [item["name"] for item in front["points"]] == ["base", "w_0", "w_0.25", "w_0.5", "w_1"]
+    assert json.loads((folder / "w_0" / "trained" / "alignkit_run.json").read_text())["config"]["weights"] == [
+        0.0,
+        1.0,
+    ]
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
@@ -183,7 +188,7 @@ def test_changed_settings_and_changed_judges_are_refused(whole):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"front_weights": [0.0, 0.5]}, "`front_weights` holds 0, but MODPO trains on the first objective's pairs"),
+        ({"front_weights": [-0.1, 0.5]}, "`front_weights` is -0.1"),
         ({"front_weights": [1.5]}, "`front_weights` is 1.5"),
         ({"front_weights": [0.5, 0.5]}, "two of them are the same"),
         ({"front_weights": []}, "`front_weights` is empty"),
@@ -196,6 +201,39 @@ def test_changed_settings_and_changed_judges_are_refused(whole):
 def test_bad_settings_are_refused_by_name(data, tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
         run_of(fields_of(data, tmp_path) | changes)
+
+
+def test_weight_zero_has_its_minimum_at_the_closed_form_of_the_second_objective():
+    """12 responses, every pair: pi is proportional to pi_ref exp(r_1 / beta), whichever of a pair is called chosen."""
+    generator = torch.Generator().manual_seed(0)
+    reference, reward = (torch.randn(12, generator=generator, dtype=torch.float64) for _ in range(2))
+    first, second = torch.triu_indices(12, 12, offset=1)
+    flipped = torch.rand(len(first), generator=generator) < 0.5
+    first, second = torch.where(flipped, second, first), torch.where(flipped, first, second)
+    logits = reference.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [logits], max_iter=500, tolerance_grad=1e-12, tolerance_change=0, line_search_fn="strong_wolfe"
+    )
+
+    def loss():
+        optimizer.zero_grad()
+        ratio = logits - reference
+        value = other_objective_loss(ratio[first] - ratio[second], reward[first] - reward[second], beta=0.5).mean()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    expected = (reference + reward / 0.5).softmax(0)
+    assert (logits.detach().softmax(0) - expected).abs().sum() / 2 < 1e-5
+
+
+def test_the_gradient_reaches_neither_reward():
+    margin = torch.tensor([0.7], requires_grad=True)
+    gap = torch.zeros(1, requires_grad=True)
+    other_objective_loss(gap, margin, beta=2.0).sum().backward()
+    assert margin.grad is None
+    # At the reference: beta (1/2 - sigma(m)).
+    assert gap.grad.item() == pytest.approx(2.0 * (0.5 - torch.sigmoid(torch.tensor(0.7)).item()))
 
 
 def test_recipe_is_accepted():

@@ -42,7 +42,7 @@ def test_stopped_and_resumed_equals_uninterrupted(bundled_model_dir, tmp_path, p
     assert losses(whole) == losses(cut) and len(losses(cut)) == 6
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_killed_within_a_generation_batch_and_resumed(bundled_model_dir, tmp_path, processes):
     """Across an epoch end and within a generation batch at once, with a part that has state."""
     config = {"save_strategy": "steps", "save_steps": 3, "max_steps": 6, "steps_per_generation": 2}

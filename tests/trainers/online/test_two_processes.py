@@ -1,0 +1,42 @@
+"""One global batch gives one set of advantages, whether one process holds it or two, groups straddling them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from launched_runs import launch
+from same_batch_worker import run
+
+from alignkit.parts.table import PARTS
+
+
+WORKER = Path(__file__).with_name("same_batch_worker.py")
+SETTINGS = {
+    "bnpo": {"advantage": {"name": "bnpo", "reward_max": 2.0}},
+    "gdpo": {"advantage": {"name": "gdpo", "batch_normalize": False}},
+    "riskpo": {"advantage": {"name": "riskpo", "bundle_size": 3}},
+    "copo": {"advantage": {"name": "copo", "answer_extractor": "boxed"}, "policy_loss": "copo"},
+    "apo_asymmetric": {
+        "advantage": {"name": "apo_asymmetric", "correct_reward": "format_reward"},
+        "policy_loss": "apo_asymmetric",
+        "beta": 0.001,
+    },
+}
+
+
+def test_every_estimator_gives_the_same_on_two_processes(bundled_model_dir, tmp_path):
+    task = {"model": bundled_model_dir, "names": list(PARTS["advantage"]), "config": SETTINGS}
+    alone = run({**task, "file": str(tmp_path / "one.json")})
+    shared = {**task, "file": str(tmp_path / "two.json")}
+    finished = launch(WORKER, shared, processes=2)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    together = json.loads(Path(shared["file"]).read_text())
+    assert alone.keys() == together.keys() == PARTS["advantage"].keys()
+    for name, tensors in alone.items():
+        for key, values in tensors.items():
+            assert flat(together[name][key]) == pytest.approx(flat(values), abs=1e-5), (name, key)
+            assert any(flat(values)), (name, key)
+
+
+def flat(values):
+    return [item for row in values for item in row] if isinstance(values[0], list) else values
