@@ -27,12 +27,20 @@ def print_results(results: Any) -> None:
         console.print(math_table(results))
     elif results.kind == "judged":
         console.print(judged_table(results))
-        for note in dict.fromkeys([*results.notes, *(note for model in results.models for note in model.notes)]):
+        for note in notes_of(results):
             console.print(f"note: {note}", markup=False, highlight=False)
     else:
         console.print(task_table(results))
     for comparison in results.comparisons:
         console.print(describe_comparison(results, comparison), markup=False)
+
+
+def notes_of(results: Any) -> list[str]:
+    """What must be known of all models once, of one model after its name."""
+    everywhere = set.intersection(*(set(model.notes) for model in results.models))
+    common = [note for note in results.models[0].notes if note in everywhere]
+    own = [f"{model.label}: {note}" for model in results.models for note in model.notes if note not in everywhere]
+    return [*results.notes, *common, *own]
 
 
 def math_table(results: Any) -> Table:
@@ -108,25 +116,28 @@ def describe_comparison(results: Any, comparison: Any) -> str:
 def print_scores(scores: dict[str, Any]) -> None:
     """The numbers of a `scores.json`, one line each, or one row per model."""
     console = Console()
-    by_model = {name: own for name, own in scores.items() if isinstance(own, dict) and scalars(own)}
     own = scalars(scores)
-    if own:
+    by_model = {name: values for name, values in scores.items() if isinstance(values, dict) and scalars(values)}
+    if not own and by_model:
+        columns = list(dict.fromkeys(name for values in by_model.values() for name in scalars(values)))
+        table = Table("model", *(column.replace("_", " ") for column in columns))
+        for name, values in by_model.items():
+            table.add_row(escape(name), *(show(values.get(column, "")) for column in columns))
+        console.print(table)
+    else:
         table = Table(show_header=False)
         for name, value in own.items():
             table.add_row(name.replace("_", " "), show(value))
-        console.print(table)
-    elif by_model:
-        columns = list(dict.fromkeys(name for own in by_model.values() for name in scalars(own)))
-        table = Table("model", *columns)
-        for name, values in by_model.items():
-            table.add_row(escape(name), *(show(values.get(column)) for column in columns))
+        for name in ("pass_at_k", "maj_at_k"):
+            for k, value in scores.get(name, {}).items():
+                table.add_row(name.replace("_at_k", f"@{k}"), show(value))
         console.print(table)
     for note in scores.get("notes") or ():
         console.print(f"note: {note}", markup=False, highlight=False)
 
 
 def scalars(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: own for name, own in values.items() if isinstance(own, int | float | str) and own is not True}
+    return {name: own for name, own in values.items() if isinstance(own, int | float | str)}
 
 
 def show(value: Any) -> str:

@@ -76,6 +76,20 @@ class RolloutBatch:
         """[N, T] log-probabilities of the sampled tokens under the policy that generated them, in nats."""
         return self.load["old_logps"]()
 
+    @cached_property
+    def ref_logps(self) -> torch.Tensor:
+        """[N, T], the same under the frozen reference."""
+        return self.load["ref_logps"]()
+
+    @cached_property
+    def values(self) -> torch.Tensor:
+        """[N, T] a critic's value of the text before each token, under the critic as it was when they were generated."""
+        return self.load["values"]()
+
+    def logps_under(self, name: str) -> torch.Tensor:
+        """[N, T] log-probabilities of the sampled tokens under a further frozen model of the trainer."""
+        return self.load["logps_under"](name)
+
     def tempered_logps(self, temperature: float) -> torch.Tensor:
         """[N, T] log-probabilities of the sampled tokens under the generating policy's logits divided by `temperature`.
 

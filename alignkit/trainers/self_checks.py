@@ -52,7 +52,8 @@ def run_self_checks(trainer: Any, rewards: torch.Tensor, output: dict[str, Any])
     finally:
         trainer.model.train(was_training)
     findings += check_rewards(trainer, rewards)
-    findings.append(check_signal(trainer, rewards))
+    if trainer.num_generations > 1:
+        findings.append(check_signal(trainer, rewards))
     if trainer.accelerator.is_main_process:
         for finding in findings:
             logger.log(

@@ -115,7 +115,7 @@ def draw(curves: dict[str, dict[str, torch.Tensor]]) -> plt.Figure:
 
 
 def main(argv: list[str] | None = None) -> dict:
-    options = read_options(__doc__, argv, seeds=20)
+    options = read_options(__doc__, argv, seeds=8)
     steps = 20 if options.quick else 200
     curves = {
         variant: {

@@ -2,9 +2,9 @@
 
     python benchmarks/claims/apo_asymmetric.py
 
-DADS: softmax over 8 answers, 8 prompts of pass rate 1/8 and 8 of 7/8, reference = start, beta 0.1, G = 8, on-policy Adam.
+DADS: softmax over 8 answers, 8 prompts of pass rate 1/8 and 8 of 7/8, reference = start, beta 1, G = 8, on-policy Adam.
 Pass rate of the hard prompts and exact KL to the reference of the easy ones, against KL weights of 1. Control: weights of 1
-at every beta, which tells whether the weights do more than a smaller beta would.
+at every beta, which tells whether the weights do more than a smaller beta would, and from which beta on they are felt.
 STCR: answers are right (20 tokens), wrong and short (20) or wrong and long (200): mean length of the wrong ones, for the
 released base c = 1.00001, for 1.01, and without.
 """
@@ -16,8 +16,8 @@ from alignkit.objectives.advantages import apo_asymmetric_advantages, apo_asymme
 from alignkit.objectives.policy import apo_asymmetric_loss
 
 
-ANSWERS, GENERATIONS, EACH, RIGHT, LR, BETA = 8, 8, 8, 0, 0.05, 0.1
-BETAS = (0.01, 0.03, 0.1, 0.3)
+ANSWERS, GENERATIONS, EACH, RIGHT, LR, BETA = 8, 8, 8, 0, 0.05, 1.0
+BETAS = (0.1, 0.3, 1.0, 2.0)
 # Right, wrong and short, wrong and long.
 LENGTHS = torch.tensor([20.0, 20.0, 200.0], dtype=torch.float64)
 BASES = {"c = 1.01": 1.01, "c = 1.00001 (released)": 1.00001, "off": 1.0}

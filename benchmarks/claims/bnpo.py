@@ -102,7 +102,7 @@ def draw(norms: dict, rates: dict, noises: dict, window: int) -> plt.Figure:
 
 
 def main(argv: list[str] | None = None) -> dict:
-    options = read_options(__doc__, argv, seeds=20)
+    options = read_options(__doc__, argv, seeds=10)
     steps, batches, window = (30, 20, 10) if options.quick else (300, 400, WINDOW)
     norms, rates, results = {}, {}, {}
     noises = {

@@ -79,7 +79,7 @@ def draw(curves: dict[str, torch.Tensor]) -> plt.Figure:
 
 
 def main(argv: list[str] | None = None) -> dict:
-    options = read_options(__doc__, argv, seeds=20)
+    options = read_options(__doc__, argv, seeds=10)
     steps = 20 if options.quick else 150
     curves = {
         name: torch.tensor([train(advantages, seed, steps) for seed in options.seeds], dtype=torch.float64)

@@ -129,7 +129,7 @@ def draw(curves: dict[str, torch.Tensor]) -> plt.Figure:
 
 
 def main(argv: list[str] | None = None) -> dict:
-    options = read_options(__doc__, argv, seeds=20)
+    options = read_options(__doc__, argv, seeds=10)
     steps = 20 if options.quick else 400
     curves = {
         name: torch.tensor([train(make, seed, steps) for seed in options.seeds], dtype=torch.float64)

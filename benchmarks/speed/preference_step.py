@@ -9,13 +9,10 @@ whatever else the machine was doing. Prints the median ratio with a bootstrap in
 """
 
 import argparse
-import json
-import random
-import statistics
-import time
 from pathlib import Path
 
 import torch
+from paired import WARM_UP, paired_ratios, prepare, report, step_seconds
 from peft import LoraConfig
 from trl import DPOConfig as TRLDPOConfig
 from trl import DPOTrainer as TRLDPOTrainer
@@ -45,33 +42,7 @@ def build(trainer_class, config_class, args, data):
     )
     lora = LoraConfig(r=16, target_modules="all-linear", task_type="CAUSAL_LM") if args.lora else None
     trainer = trainer_class(resolve_model(args.model), args=config, train_dataset=data, peft_config=lora)
-    trainer.create_optimizer()
-    trainer.model, trainer.optimizer = trainer.accelerator.prepare(trainer.model, trainer.optimizer)
-    trainer.current_gradient_accumulation_steps = 1
-    trainer.model.train()
-    return trainer, iter(trainer.get_train_dataloader())
-
-
-def step(trainer, batches) -> float:
-    """Seconds of one optimisation step on the next batch."""
-    batch = next(batches)
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    trainer.training_step(trainer.model, batch)
-    trainer.accelerator.clip_grad_norm_(trainer.model.parameters(), 1.0)
-    trainer.optimizer.step()
-    trainer.model.zero_grad()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def interval(values: list[float], draws: int = 2000) -> tuple[float, float]:
-    """95 % bootstrap interval of the median."""
-    generator = random.Random(0)
-    medians = sorted(statistics.median(generator.choices(values, k=len(values))) for _ in range(draws))
-    return medians[int(0.025 * draws)], medians[int(0.975 * draws)]
+    return prepare(trainer), iter(trainer.get_train_dataloader())
 
 
 def main() -> None:
@@ -86,24 +57,18 @@ def main() -> None:
     args = parser.parse_args()
 
     data = load("bundled/preference_scored", split="train")
-    data = data.select(index % len(data) for index in range((args.rounds + 5) * args.batch_size))
+    data = data.select(index % len(data) for index in range((args.rounds + WARM_UP) * args.batch_size))
     table = {}
     for name in args.methods:
         theirs = build(TRLDPOTrainer, TRLDPOConfig, args, data)
         ours = build(*METHODS[name], args, data)
-        ratios = []
-        for number in range(args.rounds + 5):
-            order = [("trl", theirs), ("alignkit", ours)]
-            seconds = {who: step(*pair) for who, pair in (order if number % 2 else reversed(order))}
-            if number >= 5:  # warm-up
-                ratios.append(seconds["alignkit"] / seconds["trl"])
-        low, high = interval(ratios)
-        table[name] = {"ratio": statistics.median(ratios), "ci_low": low, "ci_high": high, "rounds": args.rounds}
-        print(f"{name:<6} alignkit / TRL: {table[name]['ratio']:.3f}  (95 % interval {low:.3f} to {high:.3f})")
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    settings = {"model": args.model, "batch_size": args.batch_size, "lora": args.lora, "device": device}
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps({"settings": settings, "methods": table}, indent=2) + "\n")
+        table[name] = paired_ratios(*(step_of(*pair) for pair in (theirs, ours)), args.rounds)
+    report(table, {"model": args.model, "batch_size": args.batch_size, "lora": args.lora}, args.out)
+
+
+def step_of(trainer, batches):
+    """What times the next step of a trainer."""
+    return lambda number: step_seconds(trainer, next(batches))
 
 
 if __name__ == "__main__":

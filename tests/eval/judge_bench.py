@@ -109,9 +109,13 @@ def records(folder: Path) -> list[dict]:
     return [json.loads(line) for line in lines if line.endswith(b"\n")]
 
 
-def as_openai(user: str, before: int = 0) -> Reply:
-    """`weighted` with every field that OpenAI's own client reads."""
+def as_openai(user: str, before: int = 0, favourite: str | None = None) -> Reply:
+    """`weighted` with every field that OpenAI's own client reads; `favourite`: answers with that text mostly win."""
     reply = weighted(user, before)
+    if favourite is not None:
+        share = 0.6 + 0.39 * chance(user)
+        first = share if user.index(favourite) < user.index("baseline answer") else 1 - share
+        reply.logprobs = {"m": math.log(first), "M": math.log(1 - first)}
     content = json.loads(reply.encoded())
     content["usage"]["total_tokens"] = sum(reply.tokens)
     content |= {"id": "reply", "object": "chat.completion", "created": 0, "model": "gpt-4-1106-preview"}

@@ -215,7 +215,7 @@ def interrupt_ten_times(line, out, number, seed):
         size = len(records(out))
         process = start([*line.arguments(out), "--concurrency", "8"])
         # In the middle of the judging: after some more records, at any moment between two of them.
-        goal, deadline = size + rng.randint(1, 9), time.monotonic() + 60
+        goal, deadline = size + rng.randint(1, 6), time.monotonic() + 60
         while process.is_alive() and len(records(out)) < goal and time.monotonic() < deadline:
             time.sleep(0.001)
         time.sleep(rng.uniform(0, 0.01))
@@ -228,7 +228,7 @@ def interrupt_ten_times(line, out, number, seed):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks a process")
 def test_killed_ten_times_asks_for_no_recorded_reply_again_and_gives_the_same_figures(tmp_path):
-    judge = Moody()
+    judge = Moody(slow=0.04)
     repeated = []
 
     def watched(user, before):
@@ -238,22 +238,22 @@ def test_killed_ten_times_asks_for_no_recorded_reply_again_and_gives_the_same_fi
         return judge(user, before)
 
     with FakeEndpoint(watched) as server:
-        line = Line(tmp_path, server, 150)
+        line = Line(tmp_path, server, 240)
         interrupt_ten_times(line, tmp_path / "killed", signal.SIGKILL, seed=1)
         assert repeated == []
         written = Counter(record["item_id"] for record in records(tmp_path / "killed"))
-        assert set(written.values()) == {1} and len(written) == 150
+        assert set(written.values()) == {1} and len(written) == 240
         # Only what was in flight at a kill can have been answered twice: 8 at each of ten.
-        assert sum(judge.answered.values()) - 150 <= 80
+        assert sum(judge.answered.values()) - 240 <= 80
         assert main(line.arguments(tmp_path / "whole")) == 0
     assert figures(tmp_path / "killed") == figures(tmp_path / "whole")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks a process")
 def test_terminated_ten_times_every_item_is_answered_exactly_once(tmp_path):
-    judge = Moody()
+    judge = Moody(slow=0.04)
     with FakeEndpoint(judge) as server:
-        line = Line(tmp_path, server, 150)
+        line = Line(tmp_path, server, 240)
         interrupt_ten_times(line, tmp_path / "out", signal.SIGTERM, seed=2)
-    assert set(judge.answered.values()) == {1} and len(judge.answered) == 150
-    assert len(records(tmp_path / "out")) == 150
+    assert set(judge.answered.values()) == {1} and len(judge.answered) == 240
+    assert len(records(tmp_path / "out")) == 240

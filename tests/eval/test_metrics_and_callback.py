@@ -11,7 +11,7 @@ from alignkit.eval import evaluate as run_harness
 from alignkit.eval.callback import add_eval_suite
 
 
-def test_math_accuracy_is_an_evaluate_metric_and_works_in_compute_metrics(grading_pool, monkeypatch):
+def test_math_accuracy_is_an_evaluate_metric_and_works_in_compute_metrics():
     metric = alignkit.eval.metrics.load("math_accuracy")
     assert isinstance(metric, evaluate.Metric)
     texts = ["so \\boxed{\\frac{1}{2}}", "it is 7", "I do not know"]
@@ -35,7 +35,7 @@ def test_pass_at_k_metric_counts_votes_by_equivalence():
             "pass@1": 0.25,
             "maj@1": 0.25,
             "pass@2": 5 / 12,
-            "maj@2": figures["maj@2"],
+            "maj@2": 5 / 12,
             "pass@4": 0.5,
             "maj@4": 0.5,
         }

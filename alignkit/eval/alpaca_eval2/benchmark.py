@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..items import Item, load_rows
 from ..judging.benchmark import Figures, Game, JudgedBenchmark, JudgedItem, JudgedRun, Messages, Verdict
-from ..judging.stage import engine_folder
 from ..records import write_atomically
 from .formats import Annotation, Reference, as_references, model_outputs
 from .judge_call import judge_messages, read_reply, shown_order
@@ -40,7 +39,7 @@ class AlpacaEval2(JudgedBenchmark):
     completion_tokens = 1
 
     @cached_property
-    def official_judge(self) -> dict[str, Any]:  # type: ignore[override]
+    def official_judge(self) -> dict[str, Any]:
         settings = annotator_config()["completions_kwargs"]
         return {
             "model": settings["model_name"],
@@ -96,7 +95,7 @@ class AlpacaEval2(JudgedBenchmark):
         replies = run_package(outputs, baseline, judge, self.options.gamed, folder)
         return {str(own.place): replies[own.instruction] for own in references if own.instruction in replies}
 
-    def score(self, runs: Sequence[JudgedRun], folder: Path) -> list[Figures]:
+    def score(self, runs: Sequence[JudgedRun]) -> list[Figures]:
         reference = [self.as_reference(row.item) for row in runs[0].rows]
         places = {own.instruction: own.place for own in reference}
         side = load_side_data(places, self.options.gamed, self.options.difficulty)
@@ -109,7 +108,7 @@ class AlpacaEval2(JudgedBenchmark):
             resamples = min(self.options.num_resamples, MAX_REFITS)
             scores = score_rows(rows, reference, side, resamples, self.options.confidence)
             details: dict[str, Any] = {"variant": side.variant, "sources": side.sources}
-            official = read_metrics(engine_folder(folder, run.run)) if self.options.engine == "official" else None
+            official = read_metrics(run.engine_folder) if run.engine_folder is not None else None
             if official is not None:
                 details["official_engine"] = official
             figures.append(as_figures(run, rows, scores, details))

@@ -97,12 +97,14 @@ def read_annotations(path: Path, reference: Sequence[Reference]) -> tuple[dict[s
 
 def compact_row(row: dict[str, Any], where: str) -> list[Annotation]:
     """One model's three lists."""
-    columns = [row.get(name) for name in ("index", "preference", "len_2")]
-    if not all(isinstance(column, list) for column in columns) or len({len(column) for column in columns}) != 1:  # type: ignore[arg-type]
+    places, preferences, lengths = (row.get(name) for name in ("index", "preference", "len_2"))
+    if not (isinstance(places, list) and isinstance(preferences, list) and isinstance(lengths, list)) or not (
+        len(places) == len(preferences) == len(lengths)
+    ):
         raise InputError(f"{where}: index, preference and len_2 must be lists of the same length")
     return [
         Annotation(place, preference(value, where), length)
-        for place, value, length in zip(*columns, strict=True)  # type: ignore[arg-type]
+        for place, value, length in zip(places, preferences, lengths, strict=True)
     ]
 
 

@@ -13,7 +13,7 @@ def place_on_leaderboard(label: str, value: float, column: str = "length_control
 
     Models whose row lacks the column are left out. `label` is put where its figure belongs, and marked.
     """
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"name": row[""], "value": float(row[column]), "own": False} for row in leaderboard_rows() if row.get(column)
     ]
     rows.append({"name": label, "value": value, "own": True})

@@ -156,7 +156,7 @@ def choose_c(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> float:
     import numpy as np
 
     cs = candidate_cs()
-    folds = np.arange(len(y)) % NUM_FOLDS
+    folds: np.ndarray = np.arange(len(y)) % NUM_FOLDS
     whole = fit_l1_logistic(x, y, np.outer(cs, weight), tolerance=CHOOSING_TOLERANCE)
     training = np.concatenate([np.outer(cs, weight * (folds != fold)) for fold in range(NUM_FOLDS)])
     beta = fit_l1_logistic(x, y, training, np.tile(whole, (NUM_FOLDS, 1)), CHOOSING_TOLERANCE)

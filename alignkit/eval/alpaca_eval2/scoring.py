@@ -80,7 +80,7 @@ def score_rows(
         low, high = 100 * interval.ci_low, 100 * interval.ci_high
     lengths = np.array([row.length for row in rows])
     len_baseline = np.array([len(references[row.place].output) for row in rows])
-    fit = {"gamed": side.gamed, "confidence": confidence}
+    data = preferences, len_baseline, lengths
     by_instruction = difficulty_of(instructions, side)
     controlled, row_number = None, None
     notes = list(side.notes)
@@ -89,15 +89,12 @@ def score_rows(
         complete = [row.place for row in rows] == [own.place for own in reference][: len(rows)]
         if not complete and side.difficulty is not None:
             numbered = difficulty_of([own.instruction for own in reference][: len(rows)], side)
-            row_number = length_controlled(preferences, len_baseline, lengths, numbered, **fit).value
+            row_number = length_controlled(*data, numbered, side.gamed).value
             own = numbered if row_number_compat else own
-        controlled = length_controlled(preferences, len_baseline, lengths, own, num_resamples=num_resamples, **fit)
+        controlled = length_controlled(*data, own, side.gamed, num_resamples=num_resamples, confidence=confidence)
     except InputError as error:
         notes.append(f"There is no length-controlled win rate: {error}.")
     notes += fit_notes(win, controlled, row_number, row_number_compat)
-    missing = len(rows) - win.n_total
-    if missing:
-        notes.append(f"{missing} of {len(rows)} rows have no verdict and are left out of the win rate.")
     return Scores(win, (low, high), controlled, row_number, int(lengths.mean()), notes)
 
 

@@ -35,7 +35,8 @@ def score(name: str, args: argparse.Namespace) -> dict[str, Any]:
     side = load_side_data({own.instruction: own.place for own in reference}, args.gamed, args.difficulty)
     scores = {
         model: {
-            **score_rows(rows, reference, side, args.num_resamples, 0.95, args.row_number_compat).to_dict(),
+            **(own := score_rows(rows, reference, side, args.num_resamples, 0.95, args.row_number_compat)).to_dict(),
+            "n_null": len(rows) - own.win.n_total,
             "length_control_variant": side.variant,
             "sources": side.sources,
         }

@@ -126,18 +126,15 @@ class Asker:
                 return
             self.budget.settle(expected, reply.cost)
             self.cost += reply.cost or 0.0
-            verdict_found = self._record(open_game, reply)
+            record = reply_record(self.benchmark, open_game, reply, self.options.top_logprobs is not None)
+            self.log.append(record)
             self.outcome.answered += 1
             replies.append(reply.text)
-            if verdict_found:
+            if record["score"] is not None:
                 return
+            if record["final"]:
+                break
         self.outcome.nulls += 1
-
-    def _record(self, open_game: OpenGame, reply: Completion) -> bool:
-        """Put one reply on disk; say whether it ends the game."""
-        record = reply_record(self.benchmark, open_game, reply, self.options.top_logprobs is not None)
-        self.log.append(record)
-        return record["score"] is not None
 
     def _note_failure(self, open_game: OpenGame, failure: EndpointFailure) -> None:
         """Count a request without a reply; nothing is recorded, so the next run asks again."""
@@ -167,6 +164,7 @@ def reply_record(benchmark: JudgedBenchmark, open_game: OpenGame, reply: Complet
         "kind": verdict.kind,
         "score": verdict.score,
         "error": None if verdict.score is not None else error,
+        "final": verdict.final,
         "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": reply.completion_tokens,
         "cost": reply.cost,

@@ -79,10 +79,12 @@ class JudgedItem:
 
 @dataclass(frozen=True)
 class JudgedRun:
-    """One model's judged items, in the order of the plan's items."""
+    """One model's judged items, in the order of the plan's items; `engine_folder` is where the benchmark's own package
+    worked, if it judged."""
 
     run: Run
     rows: list[JudgedItem]
+    engine_folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -177,8 +179,8 @@ class JudgedBenchmark(ABC):
         return read_outputs(path, items)
 
     @abstractmethod
-    def score(self, runs: Sequence[JudgedRun], folder: Path) -> list[Figures]:
-        """The figures of every model, in order. `folder` is the suite's output folder."""
+    def score(self, runs: Sequence[JudgedRun]) -> list[Figures]:
+        """The figures of every model, in order."""
 
     def ask_officially(
         self, rows: Sequence[tuple[Item, str]], name: str, judge: EndpointOptions, folder: Path

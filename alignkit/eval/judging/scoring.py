@@ -19,7 +19,7 @@ def score_judged(plan: Plan, folder: Path) -> JudgedResults:
     """Compute every figure of the plan from the records, write `results.json` and the official files in `official/`."""
     judge = plan_judge(plan)
     runs = read_judgments(plan, folder)
-    figures = plan.benchmark.score(runs, folder)
+    figures = plan.benchmark.score(runs)
     models = []
     for run, own in zip(runs, figures, strict=True):
         log = judgment_log(run.run, folder, judge)
@@ -27,11 +27,11 @@ def score_judged(plan: Plan, folder: Path) -> JudgedResults:
         plan.benchmark.export(run, judge.name, folder / "official" / run.run.fingerprint)
     comparisons = []
     if plan.baseline is not None:
+        base = figures[plan.baseline]
         for place, run in enumerate(runs):
             if place != plan.baseline:
-                compared = paired(plan, figures[place].item_values, figures[plan.baseline].item_values)
-                names = run.run.name, runs[plan.baseline].run.name
-                comparisons += [JudgedComparison(*names, *compared)] if compared else []
+                comparison = paired(plan, run.run.name, runs[plan.baseline].run.name, figures[place], base)
+                comparisons += [comparison] if comparison else []
     weighted = judge.weighted if isinstance(judge, EndpointJudge) else False
     results = JudgedResults(
         plan.suite.name,
@@ -94,13 +94,14 @@ def group_table(plan: Plan, column: str, run: JudgedRun, figures: Figures) -> di
     return {name: {"n": len(shares[name]), **percent_estimate(plan, shares[name])} for name in sorted(shares)}
 
 
-def paired(plan: Plan, ours: list[float | None], theirs: list[float | None]) -> tuple[float, float, float, int] | None:
+def paired(plan: Plan, model: str, baseline: str, ours: Figures, theirs: Figures) -> JudgedComparison | None:
     """Difference of two models in percentage points with its interval, over the items where both have a verdict."""
-    both = [own - other for own, other in zip(ours, theirs, strict=True) if own is not None and other is not None]
+    pairs = zip(ours.item_values, theirs.item_values, strict=True)
+    both = [own - other for own, other in pairs if own is not None and other is not None]
     if not both:
         return None
     own = percent_estimate(plan, both)
-    return own["value"], own["ci_low"], own["ci_high"], len(both)
+    return JudgedComparison(model, baseline, own["value"], own["ci_low"], own["ci_high"], len(both))
 
 
 def percent_estimate(plan: Plan, values: list[float]) -> dict[str, float]:

@@ -179,7 +179,8 @@ def read_run(plan: Plan, run: Run, folder: Path, judge: EndpointJudge | LocalJud
             f"{missing} games of {run.name} have no verdict in {log.path}: run `alignkit eval judge`, or add "
             "--allow_missing"
         )
-    return JudgedRun(run, rows)
+    official = plan.options.engine == "official"
+    return JudgedRun(run, rows, engine_folder(folder, run) if official else None)
 
 
 def plan_judge(plan: Plan) -> EndpointJudge | LocalJudge:

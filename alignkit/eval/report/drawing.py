@@ -5,6 +5,7 @@ the page's CSS variables, so that they follow dark mode.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -61,6 +62,8 @@ def draw(height: float, paint: Callable[[Figure], None], name: str, description:
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = stream.getvalue()
     svg = svg[svg.index("<svg") :]
+    # matplotlib numbers its groups anew in every picture; nothing refers to those names.
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     for color, variable in VARIABLES.items():
         svg = svg.replace(color, f"var({variable})")
     return svg.replace("<svg ", f'<svg role="img" aria-label="{description}" ', 1)

@@ -40,9 +40,9 @@ def render_judged_markdown(results: JudgedResults, view: JudgedView) -> str:
     for column in results.models[0].groups:
         lines += ["", f"## By {column}", "", *table_head([column, "n", *(escape(m.label) for m in results.models)])]
         for value in dict.fromkeys(value for model in results.models for value in model.groups[column]):
-            cells = [model.groups[column].get(value) for model in results.models]
-            counts = max(int(cell["n"]) for cell in cells if cell)
-            lines.append(row([escape(value), str(counts), *(format_metric(cell) for cell in cells)]))
+            found = [model.groups[column].get(value) for model in results.models]
+            largest = max(int(cell["n"]) for cell in found if cell)
+            lines.append(row([escape(value), str(largest), *(format_metric(cell) for cell in found)]))
     lines += ["", "## Settings", ""]
     shown = {**results.settings, **results.judge}
     lines += [f"- {name}: {escape(str(value))}" for name, value in shown.items() if value not in (None, "", {})]

@@ -127,9 +127,7 @@ def bnpo_pass_rates(
     return _group_means(_mapped_groups(rewards, num_generations, reward_min, reward_max))
 
 
-def _mapped_groups(
-    rewards: Numbers, num_generations: int, reward_min: Numbers, reward_max: Numbers
-) -> torch.Tensor:
+def _mapped_groups(rewards: Numbers, num_generations: int, reward_min: Numbers, reward_max: Numbers) -> torch.Tensor:
     """Rewards mapped to [0, 1] as [M, G, K]."""
     values = as_rewards(rewards)
     columns = values[:, None] if values.dim() == 1 else values

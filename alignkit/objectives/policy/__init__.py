@@ -14,6 +14,7 @@ from .bapo import (
     check_bapo,
 )
 from .copo import copo_loss
+from .direct_advantage import check_direct_advantage, direct_advantage_loss
 from .grpo import grpo_loss
 from .hapo import (
     ClipEpsilons,
@@ -26,6 +27,7 @@ from .hapo import (
 )
 from .kl import kl_estimate
 from .mhpo import check_mhpo, mhpo_gradient_multiplier, mhpo_hazard, mhpo_loss
+from .ppo import check_ppo, ppo_loss
 from .sapo import check_sapo, sapo_gradient_weight, sapo_loss
 
 
@@ -43,10 +45,13 @@ __all__ = [
     "bapo_positive_share",
     "bapo_search",
     "check_bapo",
+    "check_direct_advantage",
     "check_hapo",
     "check_mhpo",
+    "check_ppo",
     "check_sapo",
     "copo_loss",
+    "direct_advantage_loss",
     "grpo_loss",
     "hapo_clip_epsilons",
     "hapo_entropy_signal",
@@ -56,6 +61,7 @@ __all__ = [
     "mhpo_gradient_multiplier",
     "mhpo_hazard",
     "mhpo_loss",
+    "ppo_loss",
     "sapo_gradient_weight",
     "sapo_loss",
 ]

@@ -3,7 +3,6 @@
 TRL's `loss_type="bnpo"` is something else: an average of token losses over the micro-batch.
 """
 
-import logging
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +12,6 @@ from ...objectives.advantages import bnpo_advantages, bnpo_beta_parameters, bnpo
 from ..part import PartConfig
 from ..rollout import Advantages, RolloutBatch
 from .base import AdvantageEstimator
-
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -79,11 +75,6 @@ class BNPOAdvantages(AdvantageEstimator):
 
     @classmethod
     def check(cls, config: Any, args: Any) -> None:
-        if args.loss_type == "bnpo":
-            logger.warning(
-                "`loss_type` is 'bnpo', which in TRL is a token mean over the micro-batch and has nothing to do with Beta "
-                "Normalization; that is the advantage `bnpo`, whose paper sums tokens (`loss_type` 'luspo')."
-            )
         prompts = args.generation_batch_size // args.num_generations
         if config.density_alpha is None and prompts < 2:
             raise InputError(
@@ -91,6 +82,15 @@ class BNPOAdvantages(AdvantageEstimator):
                 f"{prompts} (`generation_batch_size` {args.generation_batch_size} / `num_generations` "
                 f"{args.num_generations}); at least 2 are needed, the paper has 32."
             )
+
+    @classmethod
+    def warnings(cls, config: Any, args: Any) -> list[str]:
+        if args.loss_type != "bnpo":
+            return []
+        return [
+            "`loss_type` is 'bnpo', which in TRL is a token mean over the micro-batch and has nothing to do with Beta "
+            "Normalization; that is the advantage `bnpo`, whose official code sums tokens (`loss_type` 'luspo')."
+        ]
 
     def check_rewards(self, names: list[str]) -> None:
         for name in ("reward_min", "reward_max"):

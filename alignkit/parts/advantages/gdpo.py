@@ -1,6 +1,6 @@
 """GDPO's advantages (arXiv 2601.05242): each reward normalised in its group, then their sum over the batch."""
 
-import logging
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +10,6 @@ from ..part import PartConfig
 from ..rollout import Advantages, RolloutBatch
 from .base import AdvantageEstimator
 
-
-logger = logging.getLogger(__name__)
 
 # What TRL adds to every standard deviation.
 TRL_EPS = 1e-4
@@ -41,7 +39,7 @@ class GDPOAdvantagesConfig(PartConfig):
     )
 
     def __post_init__(self):
-        require_range("std_eps", self.std_eps, 0.0, 1.0, low_open=True)
+        require_range("std_eps", self.std_eps, 0.0, math.inf, low_open=True, high_open=True)
 
 
 class GDPOAdvantages(AdvantageEstimator):
@@ -55,19 +53,17 @@ class GDPOAdvantages(AdvantageEstimator):
         return {"multi_objective_aggregation": "normalize_then_sum"}
 
     @classmethod
-    def check(cls, config: Any, args: Any) -> None:
+    def warnings(cls, config: Any, args: Any) -> list[str]:
+        found = []
         if args.num_generations == 2:
-            logger.warning(
+            found.append(
                 "gdpo with `num_generations` 2 keeps only which of the two completions each reward prefers, not by how "
                 "much; use 4 or more."
             )
-
-    def check_rewards(self, names: list[str]) -> None:
-        if len(names) == 1:
-            what = "times a factor of the batch" if self.config.batch_normalize else "exactly"
-            logger.warning(
-                "gdpo has one reward function (%s): that is GRPO, %s. It is meant for several.", names[0], what
-            )
+        if args.reward_funcs is not None and len(args.reward_funcs) == 1:
+            what = "times a factor of the batch" if config.batch_normalize else "exactly"
+            found.append(f"gdpo has one reward function: that is GRPO {what}. It is meant for several.")
+        return found
 
     @property
     def own(self) -> bool:  # type: ignore[override]

@@ -93,15 +93,17 @@ def key_value_bytes(census: ModelCensus, settings: OnlineSettings, length: int) 
 def generation_bytes(census: ModelCensus, settings: OnlineSettings) -> float:
     """Bytes at the peak of generating a batch with the model itself; vLLM's share where it does it.
 
-    Reading the prompts: their cache, the residual stream, and one layer's three intermediate products for every prompt
-    token at once. Writing the last token: the whole cache, one layer of it twice (it is copied as it grows), and the
-    scores of the next token in several copies. The larger of the two.
+    Reading the prompts, all tokens at once: their cache, four tensors of the hidden size (embeddings, residual stream,
+    its norm, the layer's input), and the intermediate products of one MLP, three or with an adapter four. Writing the
+    last token: the whole cache, a part of one layer twice (it is copied as it grows), and the scores of the next token in
+    several copies. The larger of the two. Sharded weights are gathered besides.
     """
     if settings.engine != "transformers":
         return settings.engine_bytes
     compute = 2 if settings.autocast else settings.weight_bytes
     prompt_tokens = settings.generated * settings.prompt_length
-    layer = 3 * compute * census.intermediate + (2 * settings.weight_bytes + 4) * census.hidden
+    products = 4 if settings.peft else 3
+    layer = products * compute * census.intermediate + 4 * settings.weight_bytes * census.hidden
     reading = key_value_bytes(census, settings, settings.prompt_length) + prompt_tokens * layer
     cache = key_value_bytes(census, settings, settings.length)
     writing = cache * (1 + 1 / (2 * census.layers)) + settings.generated * census.vocabulary * 4 * _SAMPLING_COPIES

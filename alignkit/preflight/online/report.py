@@ -101,12 +101,13 @@ def _render_plan(console: "Console", plan: OnlinePlan) -> None:
 def plan_lines(plan: OnlinePlan) -> list[str]:
     """The arithmetic in words."""
     processes = f" x {plan.processes} {_plural('process', plan.processes)}"
+    per_pass = f"{plan.per_device:,} {_plural('completion', plan.per_device)} per process and forward pass"
+    steps = _plural("step", plan.steps_per_generation)
     lines = [
-        f"generation batch: {plan.per_device:,} completions per process and forward pass x "
-        f"{plan.steps_per_generation} steps per generation{processes} = {plan.per_generation:,} completions, "
-        f"{plan.num_generations} to each of {plan.prompts:,} prompts",
-        f"update: {plan.per_device:,} completions per process and forward pass x {plan.accumulation} accumulation"
-        f"{processes} = {plan.per_update:,} completions",
+        f"generation batch: {per_pass} x {plan.steps_per_generation} {steps} per generation{processes} = "
+        f"{plan.per_generation:,} completions, {plan.num_generations} to each of {plan.prompts:,} "
+        f"{_plural('prompt', plan.prompts)}",
+        f"update: {per_pass} x {plan.accumulation} accumulation{processes} = {plan.per_update:,} completions",
         _reuse(plan),
         "every update is exactly on-policy: all ratios are 1 and nothing is clipped"
         if plan.is_on_policy
@@ -142,7 +143,9 @@ def _checkpoints(plan: OnlinePlan) -> str:
     if plan.saves == "no":
         return "no checkpoint is written: a run that is cut off starts again"
     if plan.saves != "steps":
-        return {"epoch": "a checkpoint after every epoch", "best": "a checkpoint whenever evaluation improves"}[plan.saves]
+        return {"epoch": "a checkpoint after every epoch", "best": "a checkpoint whenever evaluation improves"}[
+            plan.saves
+        ]
     within = ", also within a generation batch, whose rest it holds" if plan.saves_within_generation else ""
     every = min(plan.save_every, plan.total_steps)
     return f"a checkpoint every {every:,} {_plural('update', every)}{within}"

@@ -90,7 +90,7 @@ def draw(front: dict[str, Any], path: Path) -> None:
         (point for point in front["points"] if point["non_dominated"]), key=lambda p: p["scores"][first]["mean"]
     )
     axes.plot(*([point["scores"][name]["mean"] for point in best] for name in (first, second)), color="#0072B2", lw=1)
-    for point in front["points"]:
+    for place, point in enumerate(front["points"]):
         x, y = point["scores"][first], point["scores"][second]
         is_base = point["name"] == BASE
         axes.errorbar(
@@ -104,7 +104,9 @@ def draw(front: dict[str, Any], path: Path) -> None:
             capsize=2,
         )
         label = BASE if is_base else f"w = {point['weights'][0]:g}"
-        axes.annotate(label, (x["mean"], y["mean"]), textcoords="offset points", xytext=(6, 5), fontsize=8)
+        # Neighbouring weights lie close together: one label above, the next below.
+        offset = (6, -12 if place % 2 else 5)
+        axes.annotate(label, (x["mean"], y["mean"]), textcoords="offset points", xytext=offset, fontsize=8)
     axes.set(xlabel=first, ylabel=second, title="Mean scores and their standard errors; the line joins the front")
     axes.title.set_fontsize(9)
     axes.grid(alpha=0.3)

@@ -89,7 +89,8 @@ class HAPOTrainer(OnlineTrainer):
         statistics = self.parts["policy_loss"].close_generation_batch()
         if statistics is None:  # the first batch of a run is sampled at the base temperature
             return generate()
-        sampler = EntropyTemperature(*statistics, self.args.temperature, self.args.tau)
+        center, scale = statistics
+        sampler = EntropyTemperature(center, scale, self.args.temperature, self.args.tau)
         with logits_processor(self.accelerator.unwrap_model(self.model_wrapped), sampler):
             result = generate()
         lengths = torch.tensor([len(ids) for ids in result[0]])

@@ -108,14 +108,20 @@ class PolicyLossMixin:
     def _reduce_tokens(self, per_token: torch.Tensor, mask: torch.Tensor, inputs: dict[str, Any]) -> torch.Tensor:
         """Token losses as one number, with the divisions that TRL makes for gradient accumulation."""
         how = self.args.loss_type
-        accumulation = self.current_gradient_accumulation_steps if self.model.training else 1  # type: ignore[attr-defined]
-        if how != "dapo":
-            return aggregate(per_token, mask, how, self.max_completion_length) / accumulation  # type: ignore[attr-defined]
-        # The tokens of the generation batch, as a share for one accumulation window of one process.
+        if how == "dapo":
+            return self._token_mean(torch.where(mask, per_token, 0.0), inputs)
+        return aggregate(per_token, mask, how, self.max_completion_length) / self._accumulation  # type: ignore[attr-defined]
+
+    def _token_mean(self, per_token: torch.Tensor, inputs: dict[str, Any]) -> torch.Tensor:
+        """[n, T] losses, 0 where masked, as their mean over the tokens of the accumulation window of all processes."""
         items = inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes
         if self.model.training:
-            items = items * accumulation / self.args.steps_per_generation
-        return (per_token * mask).sum() / items
+            items = items * self._accumulation / self.args.steps_per_generation
+        return per_token.sum() / items
+
+    @property
+    def _accumulation(self) -> int:
+        return self.current_gradient_accumulation_steps if self.model.training else 1  # type: ignore[attr-defined]
 
     def _log_token_metrics(self, batch: TokenBatch) -> None:
         """Log what the part measured: [n, T] as means over the counted tokens of all processes, scalars as means."""

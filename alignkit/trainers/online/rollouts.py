@@ -79,6 +79,7 @@ class RolloutsMixin(RoundsMixin):
             mask = self._gather_tokens(loss_mask(output).bool())
             load["old_logps"] = lambda: self._gather_tokens(output["old_per_token_logps"])
             load["tempered_logps"] = lambda temperature: self._gather_tokens(self._tempered_logps(output, temperature))
+            load.update(self._more_to_load(output))
         return RolloutBatch(
             rewards=rewards,
             reward_weights=self.reward_weights.to(rewards.device),  # type: ignore[attr-defined]
@@ -92,6 +93,10 @@ class RolloutsMixin(RoundsMixin):
             max_completion_length=self.max_completion_length,  # type: ignore[attr-defined]
             load=load,
         )
+
+    def _more_to_load(self, output: dict[str, Any]) -> dict[str, Any]:
+        """What a trainer with further models offers the parts, {name: function that computes it when asked}."""
+        return {}
 
     def _gather_tokens(self, values: torch.Tensor) -> torch.Tensor:
         """[n, t] of each process -> [N, T], padded with 0 to the longest of them."""
@@ -140,12 +145,12 @@ class RolloutsMixin(RoundsMixin):
             if name not in ours and name not in computed and not name.endswith("logps")
         }
 
-    def _token_logps(self, output: dict[str, Any]) -> torch.Tensor:
-        """[n, t] log-probabilities of the completions under the policy as it is, without gradient."""
+    def _token_logps(self, output: dict[str, Any], model: Any = None) -> torch.Tensor:
+        """[n, t] log-probabilities of the completions under the policy as it is, or another model; no gradient."""
         completion_ids = output["completion_ids"]
         with torch.no_grad():
             logps, _, _ = self._get_per_token_logps_and_entropies(  # type: ignore[attr-defined]
-                self.model,
+                self.model if model is None else model,
                 torch.cat([output["prompt_ids"], completion_ids], dim=1),
                 torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1),
                 completion_ids.size(1),

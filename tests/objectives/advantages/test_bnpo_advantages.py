@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reward_tables import few, rewards_of, seeds
 
-from alignkit.objectives.advantages import bnpo_advantages, bnpo_beta_parameters, grpo_advantages
+from alignkit.objectives.advantages import (
+    bnpo_advantages,
+    bnpo_beta_parameters,
+    bnpo_pass_rates,
+    grpo_advantages,
+)
 
 
 def uniform(seed, columns=None):
@@ -139,6 +144,13 @@ def test_float32_bounds_are_compared_in_float32():
 def test_bad_arguments_are_refused_by_name(match, kwargs):
     with pytest.raises(ValueError, match=match):
         bnpo_advantages(**{"rewards": [0.0, 1.0], "num_generations": 2, **kwargs})
+
+
+def test_pass_rates_are_the_means_of_the_mapped_rewards_of_each_prompt_and_function():
+    nan = math.nan
+    rewards = [[1.0, -1.0], [0.0, 0.0], [1.0, nan], [nan, nan]]
+    rates = bnpo_pass_rates(rewards, 2, [0.0, -1.0], [1.0, 0.0])
+    assert rates[0].tolist() == [0.5, 0.5] and rates[1, 0] == 1.0 and rates[1, 1].isnan()
 
 
 def test_pass_rates_outside_the_unit_interval_are_refused():

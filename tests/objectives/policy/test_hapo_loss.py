@@ -112,6 +112,21 @@ def test_equal_entropies_have_no_signal_and_give_the_plain_clipped_loss():
     )
 
 
+@given(seed=seeds, quantile=st.floats(0.0, 1.0))
+@few
+def test_a_part_of_the_batch_with_the_entropies_of_all_has_the_signal_and_loss_of_the_whole(seed, quantile):
+    whole = token_batch(seed, rows=6)
+    everyone = whole.entropies[whole.mask][torch.randperm(int(whole.mask.sum()))]
+    signal = hapo_entropy_signal(whole.entropies, whole.mask, quantile)
+    loss = hapo_loss(*hapo_args(whole), quantile=quantile)
+    for rows in (slice(0, 2), slice(2, 6)):
+        part = type(whole)(*(value[rows] for value in whole))
+        ours = hapo_entropy_signal(part.entropies, part.mask, quantile, population=everyone)
+        torch.testing.assert_close(ours.signal, signal.signal[rows])
+        assert ours.center == signal.center and ours.scale == pytest.approx(signal.scale)
+        torch.testing.assert_close(hapo_loss(*hapo_args(part), quantile=quantile, population=everyone), loss[rows])
+
+
 def test_an_empty_mask_has_no_signal():
     batch = token_batch(0)
     signal, center, scale = hapo_entropy_signal(batch.entropies, torch.zeros_like(batch.mask))

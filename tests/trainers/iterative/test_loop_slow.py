@@ -76,3 +76,41 @@ def test_the_recipe_raises_the_accuracy_by_five_points_within_five_minutes(tmp_p
     scores = [entry["score"] for entry in history(tmp_path)]
     assert len(scores) == 4 and scores[-1] >= scores[0] + 0.05, scores
     assert time.process_time() - began < 300
+
+
+def test_a_killed_loop_leaves_no_training_process_behind_and_goes_on_from_their_checkpoint(tmp_path, prompts_file):
+    fields = {**base_settings(prompts_file), "beta": 0.5, "num_iterations": 1, "num_prompts": 16}
+    fields |= {"num_processes": 2, "num_train_epochs": 20, "output_dir": str(tmp_path / "run")}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(WORKER), "dpo", json.dumps(fields), str(tmp_path / "log")]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    training = tmp_path / "run" / "iter_0" / "training"
+    wait_for(lambda: list(training.glob("checkpoint-*")))
+    assert len(training_processes(tmp_path)) >= 2
+    process.kill()
+    process.wait()
+    wait_for(lambda: not training_processes(tmp_path), seconds=10)
+    assert subprocess.run(command, env=environment, capture_output=True).returncode == 0
+    (metrics,) = history(tmp_path / "run")[1:]
+    pairs = metrics["train/pairs"]
+    # Two pairs for each of two processes in an update.
+    assert metrics["train/steps"] == 20 * -(-pairs // 4) and not training.exists()
+
+
+def wait_for(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def training_processes(folder) -> list[int]:
+    """Processes whose command line names the launched settings of a run in `folder`."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        words = process.info["cmdline"] or []
+        if any(word.startswith(str(folder)) and word.endswith("launched_settings.json") for word in words):
+            found.append(process.info["pid"])
+    return found

@@ -1,0 +1,41 @@
+"""PPO and the methods on it: the online trainer with a critic."""
+
+from .method import Method
+from .online import PROMPT
+
+
+METHODS = [
+    Method(
+        key="ppo",
+        title="Proximal Policy Optimization",
+        family="ppo",
+        paper_title="Proximal Policy Optimization Algorithms",
+        arxiv="1707.06347",
+        citation="""@misc{schulman2017proximal,
+    title        = {{Proximal Policy Optimization Algorithms}},
+    author       = {Schulman, John and Wolski, Filip and Dhariwal, Prafulla and Radford, Alec and Klimov, Oleg},
+    year         = 2017,
+    eprint       = {arXiv:1707.06347},
+}""",
+        trainer="alignkit.trainers.ppo.base:PPOTrainer",
+        config="alignkit.trainers.ppo.config:PPOConfig",
+        summary="Samples completions, gives every token a reward (a KL penalty, and the score at the end), lets a critic "
+        "tell what was expected, and raises the likelihood of what went better. The critic is a model of its own, a head "
+        "on the policy, or a second LoRA adapter on one base.",
+        columns=PROMPT,
+        metric="objective/score rises while objective/kl stays small; value/explained_variance rises above 0",
+        status="golden cases, closed limits, exact resume",
+        metrics={
+            "objective/score": "mean score of a completion; should rise",
+            "objective/kl": "KL of a completion to the reference in nats, by `kl_estimator`; should stay small",
+            "objective/kl_coef": "the adaptive weight of that KL; settles once the KL is at `kl_target`",
+            "returns/mean": "what the critic is asked to predict, averaged over tokens",
+            "value/mean": "what the critic predicted; should follow returns/mean",
+            "value/explained_variance": "1 means the critic predicts every return, 0 no better than a constant",
+            "value/loss": "the critic's loss; should fall",
+            "value/clip_fraction": "share of tokens whose value moved further than `cliprange_value` in one update",
+            "value/grad_norm": "norm of the critic's gradient before clipping",
+            "value/learning_rate": "learning rate of the critic",
+        },
+    ),
+]

@@ -1,0 +1,123 @@
+"""PPOConfig: what PPO adds to the online trainer's configuration."""
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from ...errors import InputError
+from ...objectives.arguments import require_choice, require_range
+from ...objectives.values import check_value_clip
+from ...parts.advantages.gae import GAEAdvantagesConfig
+from ..online.config import OnlineConfig
+
+
+CRITICS = ("separate", "shared_head", "adapter")
+
+
+class One(int):
+    """The number 1 for TRL, which refuses `num_generations` below 2: groups mean nothing to PPO."""
+
+    def __lt__(self, other):
+        return False if other == 2 else int(self) < other
+
+
+@dataclass
+class PPOConfig(OnlineConfig, GAEAdvantagesConfig):
+    r"""Configuration of [`PPOTrainer`]: that of [`OnlineConfig`], the settings of GAE, and the critic's.
+
+    Parameters:
+        num_generations (`int`, *optional*, defaults to `1`):
+            Completions per prompt; PPO needs no group.
+        critic (`str`, *optional*, defaults to `"separate"`):
+            `"separate"` (a model of its own), `"shared_head"` (a head on the policy) or `"adapter"` (a second LoRA
+            adapter on the policy's base, with a head).
+        critic_model_name_or_path (`str`, *optional*):
+            What a separate critic starts from.
+        critic_learning_rate, critic_max_grad_norm, critic_warmup_steps:
+            The critic's own optimizer and start.
+        vf_coef, cliprange_value, detach_value_backbone:
+            The value loss.
+        dual_clip (`float`, *optional*):
+            Bound of the ratio for negative advantages.
+    """
+
+    num_generations: int | None = field(
+        default=1, metadata={"help": "Completions per prompt. Valid: at least 1; PPO needs no group."}
+    )
+    critic: str = field(
+        default="separate",
+        metadata={
+            "help": "Kind of critic: 'separate' (a model of its own; most robust), 'shared_head' (a head on the policy's "
+            "hidden states; cheapest) or 'adapter' (a second LoRA adapter on the policy's base; PPO on one QLoRA GPU)."
+        },
+    )
+    critic_model_name_or_path: str | None = field(
+        default=None,
+        metadata={
+            "help": "Model that a separate critic starts from, e.g. the reward model, whose score head it then takes over. "
+            "Default: the policy's model, with a head of zeros."
+        },
+    )
+    critic_learning_rate: float = field(
+        default=1e-5, metadata={"help": "Learning rate of the critic's own AdamW. Valid: above 0."}
+    )
+    critic_max_grad_norm: float = field(
+        default=1.0, metadata={"help": "Largest norm of the critic's gradient. Valid: above 0."}
+    )
+    critic_warmup_steps: int = field(
+        default=0, metadata={"help": "First optimizer steps in which the critic alone learns. Valid: at least 0."}
+    )
+    vf_coef: float = field(
+        default=0.1,
+        metadata={
+            "help": "Weight of the value loss beside the policy's, for critic 'shared_head'. Valid: at least 0."
+        },
+    )
+    cliprange_value: float | None = field(
+        default=0.2, metadata={"help": "How far a value may move in one update. Valid: above 0; none: not clipped."}
+    )
+    detach_value_backbone: bool = field(
+        default=False,
+        metadata={"help": "Whether the value loss of critic 'shared_head' stops at the head and spares the policy."},
+    )
+    dual_clip: float | None = field(
+        default=None,
+        metadata={
+            "help": "Bound on the ratio where the advantage is negative. Valid: at least 1 + epsilon_high and above 1; none."
+        },
+    )
+
+    preset: ClassVar[dict[str, str]] = {"advantage": "gae"}
+
+    def __post_init__(self):
+        require_choice("critic", self.critic, CRITICS)
+        require_range("critic_learning_rate", self.critic_learning_rate, 0.0, math.inf, low_open=True, high_open=True)
+        require_range("critic_max_grad_norm", self.critic_max_grad_norm, 0.0, low_open=True)
+        require_range("critic_warmup_steps", self.critic_warmup_steps, 0)
+        require_range("vf_coef", self.vf_coef, 0.0, math.inf, high_open=True)
+        check_value_clip(self.cliprange_value)
+        require_range("num_generations", self.num_generations, 1)
+        self._set_dual_clip()
+        if self.num_generations == 1:
+            self.num_generations = One(1)
+        super().__post_init__()
+        self.num_generations = int(self.num_generations)
+        if self.critic_model_name_or_path is not None and self.critic != "separate":
+            raise InputError(
+                f"`critic_model_name_or_path` is {self.critic_model_name_or_path!r}, but critic {self.critic!r} has no "
+                "model of its own; leave it out, or set `critic: separate`."
+            )
+        if self.detach_value_backbone and self.critic != "shared_head":
+            raise InputError(
+                f"`detach_value_backbone` belongs to critic 'shared_head'; the critic is {self.critic!r}."
+            )
+
+    def _set_dual_clip(self) -> None:
+        """TRL's two-sided clipping is the dual clip wherever its bound is not below the upper clip bound."""
+        if self.dual_clip is None:
+            return
+        high = self.epsilon if self.epsilon_high is None else self.epsilon_high
+        require_range("dual_clip", self.dual_clip, max(1 + high, 1.0), math.inf, low_open=high == 0, high_open=True)
+        if self.delta not in (None, self.dual_clip):
+            raise InputError(f"`delta` is {self.delta} and `dual_clip` is {self.dual_clip}; they are the same bound.")
+        self.delta = self.dual_clip
