@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from .trainers.online.mhpo import MHPOConfig, MHPOTrainer
     from .trainers.online.riskpo import RiskPOConfig, RiskPOTrainer
     from .trainers.online.sapo import SAPOConfig, SAPOTrainer
+    from .trainers.ppo.base import PPOTrainer
+    from .trainers.ppo.config import PPOConfig
+    from .trainers.ppo.rto import RTOConfig, RTOTrainer
     from .trainers.preference.apo_accelerated import APOAcceleratedConfig, APOAcceleratedTrainer
     from .trainers.preference.base import PreferenceConfig, PreferenceTrainer
     from .trainers.preference.dno import DNOConfig, DNOTrainer

@@ -17,7 +17,7 @@ def launch(worker: Path, task: dict, processes: int = 1) -> subprocess.Completed
         launcher = [
             "-m",
             "accelerate.commands.launch",
-            "--cpu",
+            "--multi_gpu",  # torchrun; without a GPU it is gloo, while `--cpu` would start one process
             "--num_processes",
             str(processes),
             "--mixed_precision",

@@ -4,6 +4,21 @@ from .method import Method
 from .online import PROMPT
 
 
+PPO_METRICS = {
+    "objective/score": "mean score of a completion; should rise",
+    "objective/kl": "KL of a completion to the reference in nats, by `kl_estimator`; should stay small",
+    "objective/kl_coef": "the adaptive weight of that KL; settles once the KL is at `kl_target`",
+    "returns/mean": "what the critic is asked to predict, averaged over tokens",
+    "policy/approx_kl": "KL of the generating policy to the one that is updated, per token; should stay small, and is 0 "
+    "where updates are on-policy",
+    "value/mean": "what the critic predicted; should follow returns/mean",
+    "value/explained_variance": "1 means the critic predicts every return, 0 no better than a constant",
+    "value/loss": "the critic's loss; should fall",
+    "value/clip_fraction": "share of tokens whose value moved further than `cliprange_value` in one update",
+    "value/grad_norm": "norm of the critic's gradient before clipping",
+    "value/learning_rate": "learning rate of the critic",
+}
+
 METHODS = [
     Method(
         key="ppo",
@@ -25,17 +40,32 @@ METHODS = [
         columns=PROMPT,
         metric="objective/score rises while objective/kl stays small; value/explained_variance rises above 0",
         status="golden cases, closed limits, exact resume",
+        metrics=PPO_METRICS,
+    ),
+    Method(
+        key="rto",
+        title="Reinforced Token Optimization",
+        family="ppo",
+        paper_title="DPO Meets PPO: Reinforced Token Optimization for RLHF",
+        arxiv="2404.18922",
+        citation="""@misc{zhong2024dpo,
+    title        = {{DPO Meets PPO: Reinforced Token Optimization for RLHF}},
+    author       = {Zhong, Han and Shan, Zikang and Feng, Guhao and Xiong, Wei and Cheng, Xinle and Zhao, Li and He, Di and Bian, Jiang and Wang, Liwei},
+    year         = 2024,
+    eprint       = {arXiv:2404.18922},
+}""",
+        trainer="alignkit.trainers.ppo.rto:RTOTrainer",
+        config="alignkit.trainers.ppo.rto:RTOConfig",
+        summary="PPO with a reward at every token: the clipped log-ratio of a finished DPO model to its reference, beside "
+        "the KL penalty and the score at the end. The DPO model may be an adapter on the policy's own base.",
+        columns=PROMPT,
+        metric="objective/score and rto/implicit_reward rise; rto/clip_fraction stays away from 1",
+        status="golden cases, closed limits, exact resume",
         metrics={
-            "objective/score": "mean score of a completion; should rise",
-            "objective/kl": "KL of a completion to the reference in nats, by `kl_estimator`; should stay small",
-            "objective/kl_coef": "the adaptive weight of that KL; settles once the KL is at `kl_target`",
-            "returns/mean": "what the critic is asked to predict, averaged over tokens",
-            "value/mean": "what the critic predicted; should follow returns/mean",
-            "value/explained_variance": "1 means the critic predicts every return, 0 no better than a constant",
-            "value/loss": "the critic's loss; should fall",
-            "value/clip_fraction": "share of tokens whose value moved further than `cliprange_value` in one update",
-            "value/grad_norm": "norm of the critic's gradient before clipping",
-            "value/learning_rate": "learning rate of the critic",
+            "rto/implicit_reward": "DPO's implicit reward of a completion, beta1 log(pi_dpo / pi_ref); should rise",
+            "rto/dense_reward": "the same after clipping each token: what the policy was given; should rise",
+            "rto/clip_fraction": "share of tokens whose reward `dpo_clip` cuts; near 1 only signs are left",
+            **PPO_METRICS,
         },
     ),
 ]

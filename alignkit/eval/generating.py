@@ -12,8 +12,9 @@ from typing import Any
 
 from alignkit.errors import InputError
 from alignkit.generation import load_generator, load_tokenizer, prompt_hash, render_prompt
+from alignkit.generation.prompts import encode_prompt
 
-from .answering import ENDPOINT, OUTPUTS, WEIGHTS, EndpointGenerator, StoredOutputs, render_messages
+from .answering import ENDPOINT, OUTPUTS, WEIGHTS, Answer, EndpointGenerator, StoredOutputs, render_messages
 from .items import Item
 from .plan import Plan, Run, read_json
 from .processes import Processes
@@ -60,9 +61,21 @@ def complete(plan: Plan, run: Run, folder: Path, todo: Todo, hashes: dict[str, s
 
     if not todo:
         return
-    seeds = [plan.seed(item, sample) for item, sample in todo]
     with generation_log(folder, run, processes.rank) as log:
         generator = make_generator(plan, run, todo, processes)
+        too_long = prompts_without_room(generator, plan)
+        for item, sample in todo:
+            if item.item_id in too_long:
+                log.append(generation_record(plan, run, item, sample, hashes, Answer(0, "", "length", 0)))
+        if too_long:
+            logger.warning(
+                "%s: the prompts of %d items fill the %d tokens of its context: no answer, counted as cut off",
+                run.label,
+                len(too_long),
+                generator.max_positions,
+            )
+        todo = [(item, sample) for item, sample in todo if item.item_id not in too_long]
+        seeds = [plan.seed(item, sample) for item, sample in todo]
         completions = generator.generate([item.prompt for item, _ in todo], plan.sampling, seeds)
         tokens = 0
         with tqdm(
@@ -70,25 +83,41 @@ def complete(plan: Plan, run: Run, folder: Path, todo: Todo, hashes: dict[str, s
         ) as bar:
             for completion in bar:
                 item, sample = todo[completion.index]
-                log.append(
-                    {
-                        "item_id": item.item_id,
-                        "sample_index": sample,
-                        "seed": seeds[completion.index],
-                        "prompt_hash": hashes[item.item_id],
-                        "text": completion.text,
-                        "finish_reason": completion.finish_reason,
-                        "n_tokens": completion.n_tokens,
-                        "model": run.name,
-                        "fingerprint": run.fingerprint,
-                        "model_fingerprint": run.model_fingerprint,
-                    }
-                )
+                log.append(generation_record(plan, run, item, sample, hashes, completion))
                 tokens += completion.n_tokens
                 bar.set_postfix_str(
                     f"{tokens / max(bar.format_dict['elapsed'] or 0, 1e-9):.0f} tokens/s", refresh=False
                 )
         generator.close()
+
+
+def generation_record(
+    plan: Plan, run: Run, item: Item, sample: int, hashes: dict[str, str], completion: Any
+) -> Record:
+    return {
+        "item_id": item.item_id,
+        "sample_index": sample,
+        "seed": plan.seed(item, sample),
+        "prompt_hash": hashes[item.item_id],
+        "text": completion.text,
+        "finish_reason": completion.finish_reason,
+        "n_tokens": completion.n_tokens,
+        "model": run.name,
+        "fingerprint": run.fingerprint,
+        "model_fingerprint": run.model_fingerprint,
+    }
+
+
+def prompts_without_room(generator: Any, plan: Plan) -> set[str]:
+    """Items whose prompt leaves no room in the context of a model that is loaded here. One long prompt must not end the
+    evaluation of all the others."""
+    limit = getattr(generator, "max_positions", None)
+    if limit is None:
+        return set()
+    kwargs = plan.options.chat_template_kwargs
+    return {
+        item.item_id for item in plan.items if len(encode_prompt(generator.tokenizer, item.prompt, kwargs)) >= limit
+    }
 
 
 def make_generator(plan: Plan, run: Run, todo: Todo, processes: Processes) -> Any:

@@ -86,6 +86,16 @@ class RolloutBatch:
         """[N, T] a critic's value of the text before each token, under the critic as it was when they were generated."""
         return self.load["values"]()
 
+    @cached_property
+    def end_values(self) -> torch.Tensor:
+        """[N] a critic's value of the whole text, after the last token of each completion."""
+        return self.load["end_values"]()
+
+    @cached_property
+    def truncated(self) -> torch.Tensor:
+        """[N] bool, the completions that were cut off before they had ended."""
+        return self.load["truncated"]()
+
     def logps_under(self, name: str) -> torch.Tensor:
         """[N, T] log-probabilities of the sampled tokens under a further frozen model of the trainer."""
         return self.load["logps_under"](name)

@@ -19,6 +19,7 @@ PARTS: dict[str, dict[str, str]] = {
     "advantage": {
         "grpo": "alignkit.parts.advantages.base:TRLAdvantages",
         "gae": "alignkit.parts.advantages.gae:GAEAdvantages",
+        "rto": "alignkit.parts.advantages.rto:RTOAdvantages",
         "gdpo": "alignkit.parts.advantages.gdpo:GDPOAdvantages",
         "copo": "alignkit.parts.advantages.copo:COPOAdvantages",
         "apo_asymmetric": "alignkit.parts.advantages.apo_asymmetric:APOAsymmetricAdvantages",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from .census import ModelCensus
-from .memory import GIB, MemoryEstimate, MemorySettings, StepSettings, estimate_memory
+from .memory import GIB, MemoryEstimate, MemorySettings, Reference, StepSettings, estimate_memory
 from .settings import Device
 
 
@@ -88,7 +88,7 @@ def checkpointing_change(settings: StepSettings) -> Iterator[Change]:
 
 def model_changes(census: ModelCensus, settings: StepSettings) -> Iterator[Change]:
     """Changes of how the model and its optimizer are kept, whatever a batch holds."""
-    with_adapter = "shared" if settings.reference != "none" else "none"
+    with_adapter: Reference = "shared" if settings.reference != "none" else "none"
     if settings.sharding != "fsdp" and settings.processes > 1:
         yield "shard with FSDP (an accelerate config)", replace(settings, sharding="fsdp")
     if settings.weight_bytes == 4:

@@ -161,8 +161,9 @@ def is_zero_initialised(model: Any) -> bool:
 
 def check_reference(trainer: Any, probe: dict[str, torch.Tensor]) -> Finding:
     """Is the reference the intended one? At the first step of a run the policy has not moved from it yet."""
-    if trainer.beta == 0.0 or "ref_per_token_logps" not in probe:
-        return Finding("reference", "there is none, because beta is 0.")
+    reference = trainer.reference_logps(probe)
+    if reference is None:
+        return Finding("reference", "there is none, because no KL to it is asked for (`beta`, or PPO's `kl_coef`).")
     model = trainer.accelerator.unwrap_model(trainer.model)
     if trainer.ref_model is not None:
         what = f"the model {trainer.ref_model.config._name_or_path}"
@@ -172,7 +173,7 @@ def check_reference(trainer: Any, probe: dict[str, torch.Tensor]) -> Finding:
         what = "the base model, the adapter switched off"
     mask = probe["completion_mask"].bool()
     distance = (
-        (trainer._token_logps(probe) - probe["ref_per_token_logps"])[mask].abs().max().item() if mask.any() else 0.0
+        (trainer._token_logps(probe) - reference)[mask].abs().max().item() if mask.any() else 0.0
     )
     sentence = f"it is {what}; the policy is {distance:.1e} nats away from it (largest token)."
     starts_here = trainer.state.global_step == 0

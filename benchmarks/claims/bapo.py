@@ -49,11 +49,11 @@ def draw(runs: dict[str, list[Curves]], bounds: dict[str, list[list[tuple[float,
     entropy.set(xlabel="batch", ylabel="entropy of the policy (nats)", title="Entropy: mean and range of the seeds")
     success.set(xlabel="batch", ylabel="probability of success", title="Success (exact)")
     success.legend(fontsize=8, loc="lower right")
-    for name in SEARCHED:
+    for name, width in zip(SEARCHED, (4.0, 1.0), strict=True):
         updates = torch.tensor(bounds[name][0])
         steps = torch.arange(len(updates)) / UPDATES
-        limits.plot(steps, updates[:, 0], color=COLOURS[name], lw=1, label=f"{name}: low")
-        limits.plot(steps, updates[:, 1], color=COLOURS[name], lw=1, ls=":", label=f"{name}: high")
+        limits.plot(steps, updates[:, 0], color=COLOURS[name], lw=width, label=f"{name}: low")
+        limits.plot(steps, updates[:, 1], color=COLOURS[name], lw=width, ls=":", label=f"{name}: high")
     limits.axhline(1, color=GREY, lw=1)
     limits.set(xlabel="batch", ylabel="bound of the ratio", title="Bounds at every update, seed 0")
     limits.legend(fontsize=8, loc="center right")

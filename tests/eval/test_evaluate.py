@@ -264,3 +264,21 @@ def test_models_with_the_same_folder_name_keep_apart(bench, tmp_path, data):
 def test_suites_are_listed(capsys):
     assert main(["eval", "suites"]) == 0
     assert "tiny_math" in capsys.readouterr().out
+
+
+def test_a_prompt_that_fills_the_context_is_counted_as_cut_off_and_ends_nothing(
+    bench, tmp_path, data, monkeypatch, caplog
+):
+    bench.answers["good"] = right
+    monkeypatch.setattr("scripted.ScriptedGenerator.max_positions", 100, raising=False)
+    monkeypatch.setattr("scripted.ScriptedGenerator.tokenizer", None, raising=False)
+    long = {3, 8}
+    monkeypatch.setattr(
+        "alignkit.eval.generating.encode_prompt",
+        lambda tokenizer, prompt, kwargs: [0] * (100 if number_in(prompt[-1]["content"]) in long else 99),
+    )
+    model = run(bench, tmp_path, data)["good"]
+    assert (model.n_correct, model.n_truncated, model.n_unparsable) == (18, 2, 2)
+    assert "the prompts of 2 items fill the 100 tokens of its context" in caplog.text
+    assert len(bench.asked["good"]) == 18
+    assert figures(run(bench, tmp_path, data))["models"][0]["n_truncated"] == 2 and len(bench.asked["good"]) == 18

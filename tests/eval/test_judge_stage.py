@@ -207,17 +207,23 @@ def start(arguments):
     return process
 
 
+def written(out) -> bytes:
+    """The complete records so far, as they are on disk."""
+    raw = b"".join(path.read_bytes() for path in out.glob("judgments/*.jsonl"))
+    return raw[: raw.rfind(b"\n") + 1]
+
+
 def interrupt_ten_times(line, out, number, seed):
     """Start the run, send it a signal at a random moment, ten times; then let it finish."""
     rng = random.Random(seed)
     cut = 0
     while cut < 10:
-        size = len(records(out))
+        size = written(out).count(b"\n")
         process = start([*line.arguments(out), "--concurrency", "8"])
         # In the middle of the judging: after some more records, at any moment between two of them.
         goal, deadline = size + rng.randint(1, 6), time.monotonic() + 60
-        while process.is_alive() and len(records(out)) < goal and time.monotonic() < deadline:
-            time.sleep(0.001)
+        while process.is_alive() and written(out).count(b"\n") < goal and time.monotonic() < deadline:
+            time.sleep(0.003)
         time.sleep(rng.uniform(0, 0.01))
         assert process.is_alive(), "the run ended before it was interrupted ten times"
         os.kill(process.pid, number)
@@ -232,20 +238,21 @@ def test_killed_ten_times_asks_for_no_recorded_reply_again_and_gives_the_same_fi
     repeated = []
 
     def watched(user, before):
-        for record in records(tmp_path / "killed"):
-            if f"instruction number {int(record['item_id'])}:" in user:
-                repeated.append(record["item_id"])
+        number = user.split("instruction number ")[1].split(":")[0]
+        if f'"item_id": "{number}"'.encode() in written(tmp_path / "killed"):
+            repeated.append(number)
         return judge(user, before)
 
     with FakeEndpoint(watched) as server:
         line = Line(tmp_path, server, 240)
+        assert main(line.arguments(tmp_path / "whole")) == 0  # and what it imports, no fork imports again
+        judge.answered.clear()
         interrupt_ten_times(line, tmp_path / "killed", signal.SIGKILL, seed=1)
         assert repeated == []
-        written = Counter(record["item_id"] for record in records(tmp_path / "killed"))
-        assert set(written.values()) == {1} and len(written) == 240
+        items = Counter(record["item_id"] for record in records(tmp_path / "killed"))
+        assert set(items.values()) == {1} and len(items) == 240
         # Only what was in flight at a kill can have been answered twice: 8 at each of ten.
         assert sum(judge.answered.values()) - 240 <= 80
-        assert main(line.arguments(tmp_path / "whole")) == 0
     assert figures(tmp_path / "killed") == figures(tmp_path / "whole")
 
 

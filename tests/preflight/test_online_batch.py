@@ -48,6 +48,7 @@ def test_steps_and_batches_equal_those_of_the_trainer(tmp_path, bundled_model_di
             max_steps=max_steps,
         )
         trainer.args, trainer.num_iterations = args, iterations
+        trainer.create_accelerator_and_postprocess()  # new arguments reset the old one's state
         loader = trainer.get_train_dataloader()
         _, steps_per_epoch, _, _, _, _, total = trainer.set_initial_training_values(args, loader)
         plan = online_plan(args, 21, 1)

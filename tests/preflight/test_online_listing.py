@@ -1,8 +1,10 @@
 """Parts and metrics as the command line shows them: complete, and without torch."""
 
+import re
 import subprocess
 import sys
 from fnmatch import fnmatch
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +52,12 @@ def test_an_online_method_shows_its_parts_and_every_metric(capsys):
     assert all(name in output for name in ("frac_reward_zero_std", "mhpo/psi_mean", "completions/clipped_ratio"))
 
 
+def test_the_guide_has_the_sentences_of_the_table():
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "online.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| `([^`]+)` \| (.+) \|$", guide.partition("## The metrics")[2], re.MULTILINE))
+    assert listed == {name: sentence[0].upper() + sentence[1:] for name, sentence in ONLINE_METRICS.items()}
+
+
 @pytest.fixture(scope="module")
 def logged(bundled_model_dir, tmp_path_factory):
     """Names of all that a short run logs: with a reference, an entropy term and evaluation."""
@@ -62,8 +70,8 @@ def logged(bundled_model_dir, tmp_path_factory):
         per_device_eval_batch_size=4,
         num_generations=4,
         max_completion_length=8,
-        reward_funcs=["exact_answer"],
-        reward_shaping={"name": "conditioned", "target": "exact_answer", "condition": "exact_answer"},
+        reward_funcs=["exact_answer", "boxed_once"],
+        reward_shaping={"name": "conditioned", "target": "boxed_once", "condition": "exact_answer"},
         beta=0.1,
         entropy_coef=0.01,
         max_steps=1,

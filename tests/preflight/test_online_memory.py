@@ -55,8 +55,9 @@ def census(bundled_model_dir):
 def run_settings(census, tmp_path, rows=64, device=CPU, model=None, **options):
     from alignkit import OnlineConfig
 
-    given = {"per_device_train_batch_size": 8, "num_generations": 4, "bf16": False, "use_cpu": True} | options
-    args = OnlineConfig(output_dir=str(tmp_path), report_to=[], gradient_checkpointing=False, **given)
+    given = {"per_device_train_batch_size": 8, "num_generations": 4, "max_completion_length": 100} | options
+    fixed = {"report_to": [], "gradient_checkpointing": False, "bf16": False, "use_cpu": True}
+    args = OnlineConfig(output_dir=str(tmp_path), **fixed, **given)
     run = SimpleNamespace(training=args, model=model or model_config(""))
     return online_settings(run, census, online_plan(args, rows, 1), 64, device, None, 0)
 
@@ -85,14 +86,14 @@ def test_the_peak_is_that_of_a_real_run(lora, census, bundled_model_dir, tmp_pat
         report_to=[],
         disable_tqdm=True,
     )
-    data = load("bundled/math", split="train[:16]")
+    data = load("bundled/math", split="train").select([0] * 16)  # prompts of one length
     adapter = LoraConfig(r=16, target_modules="all-linear", task_type="CAUSAL_LM") if lora else None
     with LiveBytes() as live:
         trainer = OnlineTrainer(bundled_model_dir, args=args, train_dataset=data, peft_config=adapter)
         trainer.train()
-    prompts = [trainer._tokenize_prompts([row["prompt"]])[0][0] for row in data]
+    prompt = len(trainer._tokenize_prompts([data[0]["prompt"]])[0][0])
     run = SimpleNamespace(training=args, model=model_config(bundled_model_dir, use_peft=lora))
-    settings = online_settings(run, census, online_plan(args, 16, 1), max(map(len, prompts)), CPU, None, 0)
+    settings = online_settings(run, census, online_plan(args, 16, 1), prompt, CPU, None, 0)
     assert estimate_online(census, settings).total == pytest.approx(live.peak, rel=0.1)
 
 
@@ -133,7 +134,7 @@ def test_settings_are_read_from_the_configs(census, tmp_path):
     def read(**options):
         return run_settings(census, tmp_path, **options)
 
-    assert (read().completions, read().generated, read().length) == (8, 8, 64 + 256)
+    assert (read().completions, read().generated, read().length) == (8, 8, 64 + 100)
     assert read(steps_per_generation=4).generated == 32
     assert read().reference == "none"
     assert read(beta=0.1).reference == "second"

@@ -32,13 +32,13 @@ def write_reports(folder: Path, sections: list[Section]) -> None:
     """Write `report.md` and `report.html` of a folder."""
     paths = report_paths(folder)
     labels = list(dict.fromkeys(label for section in sections for label in section.headlines))
-    title = sections[0].title if len(sections) == 1 else f"Evaluation: {', '.join(own.title for own in sections)}"
+    title = sections[0].title if len(sections) == 1 else f"Evaluation on {len(sections)} suites"
     page = template("page.html.j2").render(title=title, sections=sections, labels=labels)
     write_atomically(paths["html"], page)
     lines: list[str] = []
     if len(sections) > 1:
-        lines = [f"# {title}", "", *table_head(["model", *(escape(own.title) for own in sections)])]
-        lines += [row([escape(label), *(own.headlines.get(label, "–") for own in sections)]) for label in labels]
+        lines = [f"# {title}", "", *table_head(["suite", *(escape(label) for label in labels)])]
+        lines += [row([escape(own.title), *(own.headlines.get(label, "–") for label in labels)]) for own in sections]
         lines.append("")
     write_atomically(paths["markdown"], "\n".join([*lines, *(own.markdown for own in sections)]))
 

@@ -43,7 +43,7 @@ def run_online_preflight(
     path = find_model(run, report)
     if dataset is not None and rewards is not None:
         _check_rewards(rewards, dataset, report)
-    if path is not None and dataset is not None and not report.errors:
+    if path is not None and dataset is not None:
         _check_prompts(run, path, dataset, report)
     if dataset is not None:
         _check_batches(run, report, run.training.world_size if world_size is None else world_size)

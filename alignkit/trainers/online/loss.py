@@ -61,6 +61,7 @@ class PolicyLossMixin:
         if estimator is not None and estimator.observes_tokens and batch.training:
             estimator.observe(batch)
         if part is None:
+            self._log_token_metrics(batch)
             return
         limit = part.log_ratio_limit
         if limit is not None and batch.old_logps is not None:

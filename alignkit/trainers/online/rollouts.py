@@ -11,6 +11,21 @@ from ...parts.rollout import Advantages, RolloutBatch
 from .rounds import RoundsMixin
 
 
+# What TRL's forward pass takes beside tokens and masks.
+IMAGE_FIELDS = (
+    "pixel_values",
+    "image_grid_thw",
+    "num_images",
+    "pixel_attention_mask",
+    "spatial_shapes",
+    "num_tiles",
+    "image_sizes",
+    "token_type_ids",
+    "mm_token_type_ids",
+    "image_position_ids",
+)
+
+
 class RolloutsMixin(RoundsMixin):
     """The seams of generation: capture what TRL drops, shape the rewards, replace the advantages.
 
@@ -78,6 +93,7 @@ class RolloutsMixin(RoundsMixin):
         else:
             mask = self._gather_tokens(loss_mask(output).bool())
             load["old_logps"] = lambda: self._gather_tokens(output["old_per_token_logps"])
+            load["truncated"] = lambda: self.accelerator.gather(self._truncated(output))
             load["tempered_logps"] = lambda temperature: self._gather_tokens(self._tempered_logps(output, temperature))
             load.update(self._more_to_load(output))
         return RolloutBatch(
@@ -100,7 +116,16 @@ class RolloutsMixin(RoundsMixin):
 
     def _gather_tokens(self, values: torch.Tensor) -> torch.Tensor:
         """[n, t] of each process -> [N, T], padded with 0 to the longest of them."""
-        return self.accelerator.gather(self.accelerator.pad_across_processes(values, dim=1))
+        # Padding makes integers of booleans, on the processes alone that pad: what is exchanged must have one type.
+        numbers = values.to(torch.uint8) if values.dtype == torch.bool else values
+        return self.accelerator.gather(self.accelerator.pad_across_processes(numbers, dim=1)).to(values.dtype)
+
+    def _truncated(self, output: dict[str, Any]) -> torch.Tensor:
+        """[n] bool, completions of this process whose last token does not end them; an empty one ends at once."""
+        lengths = output["completion_mask"].sum(dim=1, keepdim=True).long()
+        last = output["completion_ids"].gather(1, (lengths - 1).clamp(min=0)).squeeze(1)
+        ends = torch.tensor([*self.eos_token_ids, self._tokenizer.pad_token_id], device=last.device)  # type: ignore[attr-defined]
+        return (lengths.squeeze(1) > 0) & ~torch.isin(last, ends)
 
     def _place(self, advantages: Advantages, output: dict[str, Any]) -> None:
         """Write this process's share of the advantages and extras into TRL's output, and correct TRL's log of them."""
@@ -135,15 +160,13 @@ class RolloutsMixin(RoundsMixin):
 
     # Forward passes that parts ask for
 
+    def reference_logps(self, output: dict[str, Any]) -> torch.Tensor | None:
+        """[n, t] log-probabilities of the completions under the reference; None where the run has none."""
+        return output.get("ref_per_token_logps") if self.beta != 0.0 else None  # type: ignore[attr-defined]
+
     def _forward_fields(self, output: dict[str, Any]) -> dict[str, Any]:
         """What the model's forward takes beside tokens: the fields of images, where there are any."""
-        ours = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "tool_mask", "advantages")
-        computed = ("num_items_in_batch", "importance_sampling_ratio")
-        return {
-            name: value
-            for name, value in output.items()
-            if name not in ours and name not in computed and not name.endswith("logps")
-        }
+        return {name: output[name] for name in IMAGE_FIELDS if name in output}
 
     def _token_logps(self, output: dict[str, Any], model: Any = None) -> torch.Tensor:
         """[n, t] log-probabilities of the completions under the policy as it is, or another model; no gradient."""

@@ -102,7 +102,7 @@ def save_buffer(batches: list[dict[str, Any]], path: str) -> None:
 def load_buffer(path: str, device: torch.device) -> list[dict[str, Any]]:
     """Read what `save_buffer` wrote."""
     try:
-        tensors = load_file(f"{path}.safetensors", device=str(device))
+        tensors = {name: value.to(device) for name, value in load_file(f"{path}.safetensors").items()}
         with open(f"{path}.json", encoding="utf-8") as file:
             values = json.load(file)
     except FileNotFoundError as error:

@@ -6,6 +6,7 @@ import torch
 from trl.trainer.utils import use_adapter
 
 from ...catalog import get
+from ...errors import InputError
 from ..online.base import OnlineTrainer
 from .config import PPOConfig
 from .critic_training import CriticMixin
@@ -29,26 +30,29 @@ class PPOTrainer(CriticMixin, OnlineTrainer):
         if args is None:
             args = PPOConfig(output_dir=f"outputs/{self.method_key}")
         beta = args.beta
-        # TRL loads a reference only for a KL in the loss; the one in the reward needs it too.
-        args.beta = beta or args.kl_coef
-        init_kwargs = dict(args.model_init_kwargs or {})
+        # TRL loads a reference only for a KL in the loss; the one in the token rewards needs it too.
+        if needs_reference(args):
+            args.beta = beta or 1.0
         try:
             super().__init__(model, reward_funcs, args, **kwargs)
         finally:
             args.beta = beta
         self.beta = beta
-        args.model_init_kwargs = args.model_init_kwargs or init_kwargs
-        self.critic = make_critic(self, self.model.config._name_or_path)
-        self.create_critic_optimizer()
+        if self._is_vlm:
+            raise InputError("the PPO methods read text alone: their critics are not given images.")
+        with torch.random.fork_rng(devices=[]):  # what the policy samples shall not depend on the kind of critic
+            torch.manual_seed(args.seed)
+            self.open_critic(make_critic(self, self.model.config._name_or_path))
 
     def _more_to_load(self, output: dict[str, Any]) -> dict[str, Any]:
         return {
             **super()._more_to_load(output),
-            "ref_logps": lambda: self._gather_tokens(self._reference_logps(output)),
+            "ref_logps": lambda: self._gather_tokens(self.reference_logps(output)),
         }
 
-    def _reference_logps(self, output: dict[str, Any]) -> torch.Tensor:
-        """[n, T] log-probabilities of the completions under the reference."""
+    def reference_logps(self, output: dict[str, Any]) -> torch.Tensor | None:
+        if not needs_reference(self.args):
+            return super().reference_logps(output)
         if "ref_per_token_logps" in output:
             return output["ref_per_token_logps"]
         if self.ref_model is not None:
@@ -56,3 +60,9 @@ class PPOTrainer(CriticMixin, OnlineTrainer):
         policy = self.accelerator.unwrap_model(self.model)
         with use_adapter(policy, adapter_name="ref" if "ref" in policy.peft_config else None):
             return self._token_logps(output)
+
+
+def needs_reference(args: PPOConfig) -> bool:
+    """Whether the token rewards of a configuration are measured against the reference."""
+    estimator: Any = args.chosen_parts["advantage"]
+    return estimator.part.needs_reference(estimator.config)

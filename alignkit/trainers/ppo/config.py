@@ -8,9 +8,12 @@ from ...errors import InputError
 from ...objectives.arguments import require_choice, require_range
 from ...objectives.values import check_value_clip
 from ...parts.advantages.gae import GAEAdvantagesConfig
+from ...parts.part import default_of
 from ..online.config import OnlineConfig
 
 
+# TRL's names of PPO's clipped loss, which differ in how tokens are averaged.
+CLIPPED_LOSSES = ("dapo", "grpo", "bnpo", "dr_grpo", "luspo")
 CRITICS = ("separate", "shared_head", "adapter")
 
 
@@ -31,7 +34,7 @@ class PPOConfig(OnlineConfig, GAEAdvantagesConfig):
         critic (`str`, *optional*, defaults to `"separate"`):
             `"separate"` (a model of its own), `"shared_head"` (a head on the policy) or `"adapter"` (a second LoRA
             adapter on the policy's base, with a head).
-        critic_model_name_or_path (`str`, *optional*):
+        critic_model_name_or_path, critic_model_revision (`str`, *optional*):
             What a separate critic starts from.
         critic_learning_rate, critic_max_grad_norm, critic_warmup_steps:
             The critic's own optimizer and start.
@@ -58,6 +61,9 @@ class PPOConfig(OnlineConfig, GAEAdvantagesConfig):
             "Default: the policy's model, with a head of zeros."
         },
     )
+    critic_model_revision: str | None = field(
+        default=None, metadata={"help": "Branch, tag or commit of `critic_model_name_or_path` on the Hub."}
+    )
     critic_learning_rate: float = field(
         default=1e-5, metadata={"help": "Learning rate of the critic's own AdamW. Valid: above 0."}
     )
@@ -70,7 +76,8 @@ class PPOConfig(OnlineConfig, GAEAdvantagesConfig):
     vf_coef: float = field(
         default=0.1,
         metadata={
-            "help": "Weight of the value loss beside the policy's, for critic 'shared_head'. Valid: at least 0."
+            "help": "Weight of the value loss beside the policy's, for critic 'shared_head', which alone is in one backward "
+            "pass with the policy. Valid: at least 0."
         },
     )
     cliprange_value: float | None = field(
@@ -96,21 +103,32 @@ class PPOConfig(OnlineConfig, GAEAdvantagesConfig):
         require_range("critic_warmup_steps", self.critic_warmup_steps, 0)
         require_range("vf_coef", self.vf_coef, 0.0, math.inf, high_open=True)
         check_value_clip(self.cliprange_value)
+        if self.num_generations is None:
+            self.num_generations = 1
         require_range("num_generations", self.num_generations, 1)
+        self._check_critic()
         self._set_dual_clip()
+        # TRL's checks of batch sizes and groups take place with a 1 that passes for 2.
         if self.num_generations == 1:
             self.num_generations = One(1)
         super().__post_init__()
         self.num_generations = int(self.num_generations)
-        if self.critic_model_name_or_path is not None and self.critic != "separate":
-            raise InputError(
-                f"`critic_model_name_or_path` is {self.critic_model_name_or_path!r}, but critic {self.critic!r} has no "
-                "model of its own; leave it out, or set `critic: separate`."
-            )
-        if self.detach_value_backbone and self.critic != "shared_head":
-            raise InputError(
-                f"`detach_value_backbone` belongs to critic 'shared_head'; the critic is {self.critic!r}."
-            )
+        if self.fp16:
+            raise InputError("`fp16` scales the policy's loss alone, not the critic's; train in bf16 or float32.")
+
+    def _check_critic(self) -> None:
+        """Refuse settings of another kind of critic, which would have no effect."""
+        separate = {"critic_model_name_or_path": None, "critic_model_revision": None}
+        shared = {name: default_of(PPOConfig, name) for name in ("vf_coef", "detach_value_backbone")}
+        for kind, settings in {"separate": separate, "shared_head": shared}.items():
+            for name, default in settings.items():
+                if self.critic != kind and getattr(self, name) != default:
+                    raise InputError(
+                        f"`{name}` is {getattr(self, name)!r}, but it belongs to critic {kind!r}, and the critic is "
+                        f"{self.critic!r}; leave it out, or set `critic: {kind}`."
+                    )
+        if self.critic_model_revision is not None and self.critic_model_name_or_path is None:
+            raise InputError("`critic_model_revision` needs `critic_model_name_or_path`.")
 
     def _set_dual_clip(self) -> None:
         """TRL's two-sided clipping is the dual clip wherever its bound is not below the upper clip bound."""
@@ -118,6 +136,14 @@ class PPOConfig(OnlineConfig, GAEAdvantagesConfig):
             return
         high = self.epsilon if self.epsilon_high is None else self.epsilon_high
         require_range("dual_clip", self.dual_clip, max(1 + high, 1.0), math.inf, low_open=high == 0, high_open=True)
-        if self.delta not in (None, self.dual_clip):
-            raise InputError(f"`delta` is {self.delta} and `dual_clip` is {self.dual_clip}; they are the same bound.")
+        delta: float | None = self.delta  # type: ignore[has-type]
+        if delta not in (None, self.dual_clip):
+            raise InputError(f"`delta` is {delta} and `dual_clip` is {self.dual_clip}; they are the same bound.")
+        given = self.policy_loss or self.loss_type
+        loss = given.get("name") if isinstance(given, dict) else given
+        if loss not in CLIPPED_LOSSES:
+            raise InputError(
+                f"`dual_clip` is {self.dual_clip}, but it bounds PPO's clipped loss alone, and the loss is {loss!r}; leave "
+                "one of them out."
+            )
         self.delta = self.dual_clip

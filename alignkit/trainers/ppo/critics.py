@@ -1,15 +1,15 @@
 """The three kinds of critic behind one interface: the value of the text before each token of a completion."""
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
-from trl.trainer.utils import disable_dropout_in_model
 
 from ...errors import InputError
+from .critic_model import load_critic_model
 
 
 class ValueHead(nn.Linear):
@@ -25,34 +25,42 @@ class ValueHead(nn.Linear):
         return super().forward(hidden_states.to(self.weight.dtype)).squeeze(-1)
 
 
-def before_each_token(hidden_states: torch.Tensor, tokens: int) -> torch.Tensor:
-    """Hidden states at the position before each of the last `tokens` tokens: where V(s_t) is read, before token t."""
-    return hidden_states[:, -tokens - 1 : -1]
+def around_each_token(hidden_states: torch.Tensor, tokens: int) -> torch.Tensor:
+    """[n, T + 1, hidden_size] states before each of the last T tokens, where V(s_t) is read, and after them all.
+
+    The state at a position has read that position's token: before the first of T tokens it is the one at -T - 1.
+    """
+    return hidden_states[:, -tokens - 1 :]
 
 
 class Critic:
-    """Base of the critics. `parameters` are trained by the critic's own optimizer."""
+    """Base of the critics. `parameters` are trained by the critic's own optimizer.
 
-    trains_with_policy = False  # whether the value loss joins the policy's backward pass
+    Class attributes:
+        kind: its name in the configuration.
+        trains_with_policy: whether the value loss joins the policy's backward pass.
+    """
 
-    def __init__(self, trainer: Any, hidden_size: int) -> None:
+    kind: ClassVar[str]
+    trains_with_policy: ClassVar[bool] = False
+
+    def __init__(self, trainer: Any, backbone: nn.Module) -> None:
         self.trainer = trainer
-        self.head = ValueHead(hidden_size).to(trainer.accelerator.device)
+        self.backbone = backbone
+        self.head = ValueHead(backbone.config.get_text_config().hidden_size).to(trainer.accelerator.device)
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
         """What must hold while the critic runs forward and backward."""
         yield
 
-    def hidden_states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """[n, P + T, hidden_size] last hidden states."""
-        raise NotImplementedError
-
     def values(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, tokens: int) -> torch.Tensor:
-        """[n, T] values of the text before each of the last `tokens` tokens, with gradient where it is enabled."""
+        """[n, T + 1] values before each of the last T tokens and after them all, with gradient where it is enabled."""
         with self.trainer.accelerator.autocast():
-            hidden = self.hidden_states(input_ids, attention_mask)
-        return self.head(before_each_token(hidden, tokens))
+            hidden = self.backbone(
+                input_ids=input_ids, attention_mask=attention_mask, use_cache=False
+            ).last_hidden_state
+        return self.head(around_each_token(hidden, tokens))
 
     def modules(self) -> dict[str, nn.Module]:
         """The modules that a checkpoint holds beside the policy, by name."""
@@ -80,38 +88,13 @@ class Critic:
 class SeparateCritic(Critic):
     """A model of its own, from the policy's model or from a reward model, whose score head is then the value head."""
 
-    def __init__(self, trainer: Any, source: str) -> None:
-        arguments = dict(trainer.args.model_init_kwargs or {})
-        arguments.pop("quantization_config", None)
-        try:
-            config = AutoConfig.from_pretrained(source, trust_remote_code=trainer.args.trust_remote_code)
-        except (OSError, ValueError) as error:
-            raise InputError(f"`critic_model_name_or_path`: {source} cannot be read ({error}).") from None
-        names = config.architectures or []
-        scores = any(name.endswith("ForSequenceClassification") for name in names)
-        if scores and config.num_labels != 1:
-            raise InputError(
-                f"`critic_model_name_or_path`: {source} has {config.num_labels} labels; a critic has one."
-            )
-        loader = AutoModelForSequenceClassification if scores else AutoModel
-        model = loader.from_pretrained(source, trust_remote_code=trainer.args.trust_remote_code, **arguments)
-        self.backbone = model.base_model if scores else model
-        super().__init__(trainer, self.backbone.config.get_text_config().hidden_size)
-        if scores:
-            score = getattr(model, "score", None) or model.classifier
-            self.head.load_state_dict(
-                {"weight": score.weight.float(), "bias": torch.zeros(1)}
-                if score.bias is None
-                else {"weight": score.weight.float(), "bias": score.bias.float()}
-            )
-        disable_dropout_in_model(self.backbone)
-        self.backbone.to(trainer.accelerator.device)
-        if trainer.args.gradient_checkpointing:
-            self.backbone.gradient_checkpointing_enable(trainer.args.gradient_checkpointing_kwargs)
-        self.backbone.train()
+    kind = "separate"
 
-    def hidden_states(self, input_ids, attention_mask):
-        return self.backbone(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+    def __init__(self, trainer: Any, source: str) -> None:
+        backbone, score = load_critic_model(trainer, source)
+        super().__init__(trainer, backbone)
+        if score is not None:
+            self.head.load_state_dict(score)
 
     def modules(self):
         return {"head": self.head, "backbone": self.backbone}
@@ -120,12 +103,12 @@ class SeparateCritic(Critic):
 class SharedHeadCritic(Critic):
     """A head on the policy's last hidden states, caught in the policy's own forward pass of training."""
 
+    kind = "shared_head"
     trains_with_policy = True
 
     def __init__(self, trainer: Any) -> None:
         policy = trainer.accelerator.unwrap_model(trainer.model)
-        self.backbone = (policy.get_base_model() if hasattr(policy, "peft_config") else policy).base_model
-        super().__init__(trainer, self.backbone.config.get_text_config().hidden_size)
+        super().__init__(trainer, (policy.get_base_model() if hasattr(policy, "peft_config") else policy).base_model)
         self.caught: torch.Tensor | None = None
         self.backbone.register_forward_hook(self._catch)
 
@@ -134,31 +117,28 @@ class SharedHeadCritic(Critic):
             self.caught = output.last_hidden_state
 
     def values_of_policy_pass(self, tokens: int, detach: bool) -> torch.Tensor:
-        """[n, T] values from the hidden states of the policy's last forward pass with gradient."""
+        """[n, T + 1] values from the hidden states of the policy's last forward pass with gradient."""
         assert self.caught is not None
-        hidden, self.caught = before_each_token(self.caught, tokens), None
+        hidden, self.caught = around_each_token(self.caught, tokens), None
         return self.head(hidden.detach() if detach else hidden)
-
-    def hidden_states(self, input_ids, attention_mask):
-        return self.backbone(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
 
 
 class AdapterCritic(Critic):
     """A LoRA adapter of its own on the policy's frozen base, and a head: PPO in little more memory than LoRA alone."""
 
+    kind = "adapter"
     NAME = "critic"
 
     def __init__(self, trainer: Any) -> None:
         self.policy = trainer.accelerator.unwrap_model(trainer.model)
-        if not hasattr(self.policy, "peft_config"):
+        config = getattr(self.policy, "peft_config", {}).get(getattr(self.policy, "active_adapter", None))
+        if getattr(config, "peft_type", None) != "LORA":
             raise InputError(
                 "critic 'adapter' is a second LoRA adapter: train the policy with LoRA (`use_peft: true`)."
             )
         self.policy_adapter = self.policy.active_adapter
-        if self.NAME not in self.policy.peft_config:
-            self.policy.add_adapter(self.NAME, self.policy.peft_config[self.policy_adapter])
-        self.backbone = self.policy.get_base_model().base_model
-        super().__init__(trainer, self.backbone.config.get_text_config().hidden_size)
+        self.policy.add_adapter(self.NAME, critic_lora(config))
+        super().__init__(trainer, self.policy.get_base_model().base_model)
         self.weights = {name: item for name, item in self.policy.named_parameters() if f".{self.NAME}." in name}
         for item in self.weights.values():
             item.data = item.data.float()
@@ -182,9 +162,6 @@ class AdapterCritic(Critic):
             for item in trainable:
                 item.requires_grad_(True)
 
-    def hidden_states(self, input_ids, attention_mask):
-        return self.backbone(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
-
     def state(self):
         return {**super().state(), **{f"adapter.{name}": item.detach() for name, item in self.weights.items()}}
 
@@ -198,12 +175,23 @@ class AdapterCritic(Critic):
         return [*super().parameters(), *self.weights.values()]
 
 
+def critic_lora(policy: Any) -> Any:
+    """The critic's LoRA configuration: the policy's, without what would train a copy of whole layers or change the base.
+
+    Dropout would make the values of training differ from those that the advantages were computed with.
+    """
+    return dataclasses.replace(
+        policy, modules_to_save=None, trainable_token_indices=None, lora_dropout=0.0, init_lora_weights=True
+    )
+
+
 def make_critic(trainer: Any, source: str) -> Critic:
     """The critic that the configuration names; `source` is the policy's model."""
     args = trainer.args
-    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
-    if sharded and args.critic != "separate":
-        raise InputError(f"critic {args.critic!r} does not go with FSDP or DeepSpeed; set `critic: separate`.")
     if args.critic == "separate":
+        if trainer.is_deepspeed_enabled and trainer.accelerator.state.deepspeed_plugin.zero_stage == 3:
+            raise InputError("a separate critic is whole on every process, which ZeRO-3 prevents; use ZeRO-2 or FSDP.")
         return SeparateCritic(trainer, args.critic_model_name_or_path or source)
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        raise InputError(f"critic {args.critic!r} does not go with FSDP or DeepSpeed; set `critic: separate`.")
     return SharedHeadCritic(trainer) if args.critic == "shared_head" else AdapterCritic(trainer)

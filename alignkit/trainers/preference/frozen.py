@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from ...errors import InputError
+from ..frozen_models import is_adapter_folder, load_frozen_model
 
 
 logger = logging.getLogger(__name__)
@@ -57,10 +58,9 @@ def frozen_logps(trainer, dataset, name: str, source: str) -> tuple[torch.Tensor
     from accelerate.utils import is_peft_model
     from trl.trainer.utils import use_adapter
 
-    is_adapter = os.path.isfile(os.path.join(source, "adapter_config.json"))
     if is_peft_model(trainer.model):
         policy = trainer.accelerator.unwrap_model(trainer.model)
-        if is_adapter:
+        if is_adapter_folder(source):
             policy.load_adapter(source, adapter_name=name, is_trainable=False)
             try:
                 with use_adapter(policy, name):
@@ -70,21 +70,8 @@ def frozen_logps(trainer, dataset, name: str, source: str) -> tuple[torch.Tensor
         if source == policy.get_base_model().config._name_or_path:  # as loaded, also when that is quantised
             with policy.disable_adapter():
                 return logps_of(trainer, policy, dataset, name)
-    return logps_of(trainer, _load(trainer, source, is_adapter), dataset, name)
-
-
-def _load(trainer, source: str, is_adapter: bool):
-    """A second model for one pass, on the trainer's device, with TRL's fused LM head."""
-    from peft import AutoPeftModelForCausalLM
-    from trl.trainer.utils import add_fused_lm_head, create_model_from_path
-
-    dtype = trainer.model.dtype
-    if is_adapter:
-        model = AutoPeftModelForCausalLM.from_pretrained(source, dtype=dtype).merge_and_unload()
-    else:
-        model = create_model_from_path(source, dtype=dtype, device_map=None)
-    add_fused_lm_head(model)
-    return model.to(trainer.accelerator.device).eval()
+    model = load_frozen_model(source, trainer.model.dtype, trainer.accelerator.device)
+    return logps_of(trainer, model, dataset, name)
 
 
 def logps_of(trainer, model, dataset, name: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,6 +10,7 @@ from alignkit.objectives.advantages import (
     apo_asymmetric_advantages,
     apo_asymmetric_kl_weights,
     bnpo_advantages,
+    cgpo_advantages,
     copo_advantages,
     dcpo_advantages,
     gdpo_advantages,
@@ -39,6 +40,8 @@ ESTIMATORS = {
     "adora": lambda r: adora_advantages(r, 4, lengths_of(1)[: len(r)]),
     "apo_asymmetric": lambda r: apo_asymmetric_advantages(r, 4, lengths_of(1)[: len(r)], correct_threshold=0.5),
     "dcpo": lambda r: dcpo_advantages(r, 4, LOGPS[: len(r)].to(r), LOGPS[: len(r)].to(r) - 0.1, MASK[: len(r)], 0.2),
+    "cgpo": lambda r: cgpo_advantages(r, 4, 0 * r, r == r, 0 * r, 0 * r, 1.0),
+    "cgpo_group": lambda r: cgpo_advantages(r, 4, 0 * r, r == r, 0 * r, 0 * r, 1.0, baseline="group"),
     "hapo": lambda r: hapo_advantages(r, 4, MASK[: len(r)]),
 }
 each_estimator = pytest.mark.parametrize("estimate", ESTIMATORS.values(), ids=ESTIMATORS)
@@ -70,7 +73,7 @@ def test_incomplete_groups_are_refused(estimate):
 
 
 @pytest.mark.parametrize(
-    "name", ["grpo", "grpo_none", "gdpo", "bnpo", "copo_local", "adora", "apo_asymmetric", "hapo"]
+    "name", ["grpo", "grpo_none", "gdpo", "bnpo", "copo_local", "adora", "apo_asymmetric", "cgpo_group", "hapo"]
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_groups_of_equal_rewards_give_exactly_zero(name, dtype):
@@ -87,6 +90,7 @@ def test_seven_equal_float32_rewards_give_zero_even_with_a_tiny_eps():
     "estimate",
     [
         lambda r: bnpo_advantages(r, 1),
+        lambda r: cgpo_advantages(r, 1, 0 * r, r == r, 0 * r, 0 * r, 1.0, baseline="group"),
         lambda r: copo_advantages(r, 1, IDS).local_advantages,
         lambda r: gdpo_advantages(r, 1),
         lambda r: grpo_advantages(r, 1),

@@ -62,9 +62,7 @@ def test_rows_gathered_from_two_processes_are_whitened_as_those_of_one(draw_toke
     # Process 0 holds the even rows and process 1 the odd ones, padded further on the right.
     order = torch.tensor([0, 2, 4, 1, 3, 5])
     padding = torch.zeros(6, 2)
-    gathered = whiten(
-        torch.cat([advantages[order], padding], dim=1), torch.cat([mask[order], padding.bool()], dim=1)
-    )
+    gathered = whiten(torch.cat([advantages[order], padding], dim=1), torch.cat([mask[order], padding.bool()], dim=1))
     torch.testing.assert_close(gathered[:, :7], whiten(advantages, mask)[order])
 
 

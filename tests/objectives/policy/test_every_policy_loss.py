@@ -14,6 +14,7 @@ from alignkit.objectives.policy import (
     grpo_loss,
     hapo_loss,
     mhpo_loss,
+    ppo_loss,
     sapo_loss,
 )
 
@@ -38,6 +39,7 @@ LOSSES = {
     "sapo": lambda b: sapo_loss(b.logps, b.old_logps, b.advantages, b.mask),
     "mhpo": lambda b: mhpo_loss(b.logps, b.old_logps, b.advantages, b.mask),
     "bapo": lambda b: bapo_loss(b.logps, b.old_logps, b.advantages, b.mask, low=0.6, high=1.2),
+    "ppo": lambda b: ppo_loss(b.logps, b.old_logps, b.advantages, b.mask, dual_clip=3.0),
     "hapo": lambda b: hapo_loss(b.logps, b.old_logps, b.advantages, b.mask, b.entropies),
 }
 each_loss = pytest.mark.parametrize("loss_of", LOSSES.values(), ids=LOSSES)
@@ -128,7 +130,7 @@ def test_zero_advantages_give_no_policy_gradient(loss_of):
 
 def test_old_logps_of_none_means_exactly_on_policy():
     batch = token_batch(7)
-    for loss in (grpo_loss, sapo_loss, mhpo_loss):
+    for loss in (grpo_loss, sapo_loss, mhpo_loss, ppo_loss):
         on_policy = loss(batch.logps, batch.logps, batch.advantages, batch.mask)
         assert torch.equal(loss(batch.logps, None, batch.advantages, batch.mask), on_policy)
         assert torch.equal(
@@ -137,7 +139,7 @@ def test_old_logps_of_none_means_exactly_on_policy():
         )
 
 
-@pytest.mark.parametrize("name", ["grpo", "grpo_plain_kl", "sapo", "mhpo", "bapo", "hapo"])
+@pytest.mark.parametrize("name", ["grpo", "grpo_plain_kl", "sapo", "mhpo", "bapo", "hapo", "ppo"])
 def test_token_advantages_are_taken_and_ignored_under_the_mask(name):
     batch = token_batch(8)
     spread = torch.where(batch.mask, batch.advantages[:, None], math.nan)

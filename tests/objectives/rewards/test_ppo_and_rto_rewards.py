@@ -148,7 +148,9 @@ def test_the_dense_part_is_scaled_and_then_clipped(draw_tokens, seed, beta1, dpo
 def test_the_regularised_optimum_is_the_geometric_mixture_of_reference_and_dpo_model(beta1, beta2):
     # All 8 sequences of three binary tokens; a policy is a logit for each of the 7 prefixes.
     sequences = torch.tensor(list(itertools.product([0, 1], repeat=3)))
-    prefixes = torch.stack([torch.zeros(8, dtype=torch.long), 1 + sequences[:, 0], 3 + sequences[:, :2] @ torch.tensor([2, 1])], 1)
+    prefixes = torch.stack(
+        [torch.zeros(8, dtype=torch.long), 1 + sequences[:, 0], 3 + sequences[:, :2] @ torch.tensor([2, 1])], 1
+    )
 
     def policy(seed):
         logits = torch.randn(7, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -208,6 +210,6 @@ def test_bad_arguments_of_the_kl_shaped_reward_are_refused_by_name(changes, mess
 )
 def test_bad_arguments_of_rto_are_refused_by_name(changes, message):
     names = ("logps", "ref_logps", "dpo_logps", "mask")
-    arguments = {"scores": [1.0]} | dict.fromkeys(names, [[1.0, 1.0]])
+    arguments = {"scores": [1.0]} | {key: [[1.0, 1.0]] for key in names}
     with pytest.raises(ValueError, match=message):
         rto_token_rewards(**arguments | changes)

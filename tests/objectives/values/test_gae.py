@@ -17,7 +17,7 @@ few = settings(max_examples=25, deadline=None)
 
 def by_definition(rewards, values, bootstrap, gamma, lam):
     """Advantages of one row without masked tokens, as the sum over k of (gamma lam)^k delta_(t+k)."""
-    following = values[1:] + [bootstrap]
+    following = (values + [bootstrap])[1:]
     deltas = [r + gamma * after - v for r, v, after in zip(rewards, values, following, strict=True)]
     return [sum((gamma * lam) ** k * d for k, d in enumerate(deltas[t:])) for t in range(len(deltas))]
 

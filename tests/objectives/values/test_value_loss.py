@@ -63,7 +63,7 @@ def test_a_clip_range_that_is_not_positive_is_refused(clip_range):
 
 @pytest.mark.parametrize("name", ["old_values", "returns", "mask"])
 def test_other_shapes_are_refused_by_name(name):
-    arguments = dict.fromkeys(("values", "old_values", "returns", "mask"), [[0.0, 1.0]])
+    arguments = {key: [[0.0, 1.0]] for key in ("values", "old_values", "returns", "mask")}
     with pytest.raises(ValueError, match=f"`{name}` has shape"):
         value_loss(**arguments | {name: [[0.0]]})
 

@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -33,10 +34,7 @@ def advantages(task: dict, name: str) -> dict:
     from alignkit import OnlineConfig, OnlineTrainer
     from alignkit.data import load
 
-    import accelerate
-
-    processes = accelerate.PartialState().num_processes
-    local = PROMPTS * GENERATIONS // processes
+    local = PROMPTS * GENERATIONS // int(os.environ.get("WORLD_SIZE", 1))
     settings = {**SETTINGS, "per_device_train_batch_size": local, "self_checks": False}
     settings = {**settings, "advantage": name, **task["config"].get(name, {})}
     config = OnlineConfig(output_dir=task["file"] + ".out", **settings)

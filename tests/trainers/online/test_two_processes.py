@@ -22,16 +22,19 @@ SETTINGS = {
         "beta": 0.001,
     },
 }
+# These need a trainer with a critic: tests/trainers/ppo.
+WITH_CRITIC = ("gae", "rto")
 
 
 def test_every_estimator_gives_the_same_on_two_processes(bundled_model_dir, tmp_path):
-    task = {"model": bundled_model_dir, "names": list(PARTS["advantage"]), "config": SETTINGS}
+    names = [name for name in PARTS["advantage"] if name not in WITH_CRITIC]
+    task = {"model": bundled_model_dir, "names": names, "config": SETTINGS}
     alone = run({**task, "file": str(tmp_path / "one.json")})
     shared = {**task, "file": str(tmp_path / "two.json")}
     finished = launch(WORKER, shared, processes=2)
     assert finished.returncode == 0, finished.stderr[-3000:]
     together = json.loads(Path(shared["file"]).read_text())
-    assert alone.keys() == together.keys() == PARTS["advantage"].keys()
+    assert list(alone) == list(together) == names
     for name, tensors in alone.items():
         for key, values in tensors.items():
             assert flat(together[name][key]) == pytest.approx(flat(values), abs=1e-5), (name, key)

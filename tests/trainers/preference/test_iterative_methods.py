@@ -203,7 +203,7 @@ def test_qlora_takes_its_quantised_base_as_the_fixed_reference(bundled_model_dir
     """The base as it is in memory, in 4-bit; a second one in full precision would give other references."""
     from transformers import BitsAndBytesConfig
 
-    monkeypatch.setattr("alignkit.trainers.preference.frozen._load", None)
+    monkeypatch.setattr("alignkit.trainers.preference.frozen.load_frozen_model", None)
     quantization = BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32
     )
