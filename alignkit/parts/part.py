@@ -26,7 +26,7 @@ class Part:
             their default.
     """
 
-    Config: ClassVar[type] = PartConfig
+    Config: ClassVar[type[PartConfig]] = PartConfig
     sets: ClassVar[dict[str, Any]] = {}
     ignores: ClassVar[dict[str, str]] = {}
 

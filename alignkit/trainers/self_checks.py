@@ -172,9 +172,7 @@ def check_reference(trainer: Any, probe: dict[str, torch.Tensor]) -> Finding:
     else:
         what = "the base model, the adapter switched off"
     mask = probe["completion_mask"].bool()
-    distance = (
-        (trainer._token_logps(probe) - reference)[mask].abs().max().item() if mask.any() else 0.0
-    )
+    distance = (trainer._token_logps(probe) - reference)[mask].abs().max().item() if mask.any() else 0.0
     sentence = f"it is {what}; the policy is {distance:.1e} nats away from it (largest token)."
     starts_here = trainer.state.global_step == 0
     if not starts_here or distance <= tolerance(trainer):

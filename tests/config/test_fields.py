@@ -14,7 +14,11 @@ from alignkit.config.fields import _REEXPORTS, SHARED_CONFIGS, class_fields
 
 @pytest.mark.parametrize("path", [*(method.config for method in METHODS.values()), *SHARED_CONFIGS])
 def test_fields_read_from_source_equal_the_dataclass_fields(path):
-    real = {item.name: item for item in dataclasses.fields(load_object(path)) if item.init and not item.name.startswith("_")}
+    real = {
+        item.name: item
+        for item in dataclasses.fields(load_object(path))
+        if item.init and not item.name.startswith("_")
+    }
     read = class_fields(path)
     assert set(read) == set(real)
     for name, item in real.items():

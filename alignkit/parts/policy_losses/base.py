@@ -43,7 +43,7 @@ class PolicyLoss(Part):
         log_ratio_limit: bound on the log-ratio that TRL's loss sees; None leaves it alone.
     """
 
-    Config = PolicyLossConfig
+    Config: ClassVar[type[PartConfig]] = PolicyLossConfig
     own: ClassVar[bool] = True
     needs_extras: ClassVar[tuple[str, ...]] = ()
     own_kl: ClassVar[bool] = False

@@ -41,7 +41,7 @@ class PolicyLossMixin:
             self._loss_inputs, self.beta = None, beta
         if self._own_loss is None:
             return loss
-        metrics = self._metrics["train" if self.model.training else "eval"]  # type: ignore[attr-defined]
+        metrics = self._metrics["train" if self.model.training else "eval"]
         # TRL's clipping did not happen, and its policy loss was 0.
         for name in [name for name in metrics if name.startswith("clip_ratio/")]:
             del metrics[name]
@@ -78,7 +78,7 @@ class PolicyLossMixin:
         self._own_loss = self._reduce_tokens(per_token, batch.mask, inputs)
         self._log_token_metrics(batch)
         inputs["advantages"] = torch.zeros_like(inputs["advantages"])
-        if self.beta == 0.0:  # type: ignore[has-type]
+        if self.beta == 0.0:
             inputs.pop("old_per_token_logps", None)  # nothing of TRL's reads the ratio: it must not overflow either
 
     def _token_batch(self, inputs: dict[str, Any], logps: torch.Tensor, entropies: torch.Tensor) -> TokenBatch:

@@ -34,13 +34,12 @@ class RolloutsMixin(RoundsMixin):
     """
 
     rollout_rewards: torch.Tensor
-    _rows: list[dict[str, Any]]
     _completions: list[Any]
     _written_lengths: list[int]
 
     def _generate_and_score_completions(self, inputs):
         self._rows = self._bind_prompts(inputs) if self.model.training else inputs
-        output = super()._generate_and_score_completions(self._rows)
+        output = super()._generate_and_score_completions(self._rows)  # type: ignore[misc]
         self._after_generation(output)  # type: ignore[attr-defined]
         estimator = self.parts.get("advantage")
         if estimator is None or not estimator.own:

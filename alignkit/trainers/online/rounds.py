@@ -26,6 +26,7 @@ class RoundsMixin:
     model: Any
     args: Any
     train_dataset: Any
+    _rows: list[dict[str, Any]]
     _items: list[PromptItem] | None = None
     _groups: torch.Tensor | None = None
     _final_rewards: torch.Tensor | None = None
@@ -52,7 +53,7 @@ class RoundsMixin:
     def _bind_prompts(self, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """This process's rows of the next generation batch: what the dataloader brought, unless a part decides."""
         source, allocator = self._own("source"), self._own("allocator")
-        per_prompt = self.num_generations  # type: ignore[attr-defined]
+        per_prompt = self.num_generations
         total = len(inputs) * self.accelerator.num_processes
         self._items, self._groups = None, torch.arange(total) // per_prompt
         if source is None and allocator is None:

@@ -14,7 +14,7 @@ class SlotChoice:
 
     slot: str
     name: str
-    part: type
+    part: Any
     config: Any
 
     def build(self, seed: int) -> Any:
@@ -60,7 +60,7 @@ def _read(slot: str, given: Any) -> tuple[str, dict[str, Any]]:
     return given["name"], {key: value for key, value in given.items() if key != "name"}
 
 
-def _configure(slot: str, name: str, part: type, values: dict[str, Any]) -> Any:
+def _configure(slot: str, name: str, part: Any, values: dict[str, Any]) -> Any:
     known = {item.name: item for item in fields(part.Config)}
     unknown = [key for key in values if key not in known]
     if unknown:

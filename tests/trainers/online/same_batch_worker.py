@@ -25,7 +25,9 @@ def fixed_completions(prompts, trainer):
         row = first + place
         text = solutions[(row // GENERATIONS + (row % 3 == 1)) % 6]["solution"][: 60 - 3 * row]
         ids.append(tokenizer.encode(text + f" \\boxed{{{row}}}", add_special_tokens=False)[: 28 - row])
-        prompt_ids.append(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=True)["input_ids"])
+        prompt_ids.append(
+            tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=True)["input_ids"]
+        )
     return {"prompt_ids": prompt_ids, "completion_ids": ids, "logprobs": None}
 
 
@@ -59,9 +61,7 @@ def advantages(task: dict, name: str) -> dict:
 
 
 def run(task: dict) -> dict:
-    return {
-        name: {key: values.tolist() for key, values in advantages(task, name).items()} for name in task["names"]
-    }
+    return {name: {key: values.tolist() for key, values in advantages(task, name).items()} for name in task["names"]}
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def test_killed_within_a_generation_batch_and_resumed(bundled_model_dir, tmp_pat
     finished = launch(WORKER, {**task, "output_dir": whole}, processes)
     assert finished.returncode == 0, finished.stderr[-3000:]
     killed = launch(WORKER, {**task, "output_dir": cut, "kill_after": 4}, processes)
-    assert killed.returncode == -signal.SIGKILL or processes > 1 and killed.returncode != 0
+    assert killed.returncode == -signal.SIGKILL or (processes > 1 and killed.returncode != 0)
     assert checkpoints(cut) == ["checkpoint-3"]
     resumed = launch(WORKER, {**task, "output_dir": cut, "resume": True}, processes)
     assert resumed.returncode == 0, resumed.stderr[-3000:]

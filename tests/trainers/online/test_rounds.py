@@ -55,7 +55,9 @@ def test_unequal_groups_are_refused_where_the_estimator_needs_equal_ones(bundled
 def test_guided_rows_are_generated_scored_and_trained_under_the_hint(bundled_model_dir, tmp_path, monkeypatch):
     toy_parts.register(monkeypatch, guidance=toy_parts.HintOnce, advantage=toy_parts.GroupMean)
     reward = Counting()
-    trainer = run(task(bundled_model_dir, tmp_path, guidance="toy", advantage="toy", max_steps=1), reward_funcs=[reward])
+    trainer = run(
+        task(bundled_model_dir, tmp_path, guidance="toy", advantage="toy", max_steps=1), reward_funcs=[reward]
+    )
     failed = trainer.parts["guidance"].rows
     assert [len(call) for call in reward.calls] == [8, len(failed)] and failed
     batch = trainer.parts["advantage"].batches[0]
@@ -95,7 +97,10 @@ def test_a_replayed_row_brings_its_reward_and_tokens(bundled_model_dir, tmp_path
     trainer = run(task(bundled_model_dir, tmp_path, replay="toy", max_steps=1))
     assert trainer.rollout_rewards[0].item() == 5.0
     inputs = trainer._buffered_inputs[0]
-    rows = [row[mask.bool()].tolist() for row, mask in zip(inputs["completion_ids"], inputs["completion_mask"], strict=True)]
+    rows = [
+        row[mask.bool()].tolist()
+        for row, mask in zip(inputs["completion_ids"], inputs["completion_mask"], strict=True)
+    ]
     assert [5, 6, 7] in rows
     assert trainer.parts["replay"].seen == [[Origin.REPLAYED] + [Origin.FRESH] * 7]
 
@@ -103,7 +108,7 @@ def test_a_replayed_row_brings_its_reward_and_tokens(bundled_model_dir, tmp_path
 def test_evaluation_leaves_the_parts_alone(bundled_model_dir, tmp_path, monkeypatch):
     toys = {slot: part for slot, part in toy_parts.TOYS.items() if slot != "allocator"}
     toy_parts.register(monkeypatch, **toys)
-    trainer = build(task(bundled_model_dir, tmp_path, **{slot: "toy" for slot in toys}))
+    trainer = build(task(bundled_model_dir, tmp_path, **dict.fromkeys(toys, "toy")))
     before = trainer.parts["source"].state_dict()
     trainer.evaluate(trainer.train_dataset.select(range(2)))
     assert trainer.parts["source"].state_dict() == before

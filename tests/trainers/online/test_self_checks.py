@@ -9,7 +9,13 @@ from alignkit.trainers import self_checks
 
 
 def task(model, folder, lora=False, **config):
-    return {"model": model, "key": "online", "output_dir": str(folder), "lora": lora, "config": {"max_steps": 1, **config}}
+    return {
+        "model": model,
+        "key": "online",
+        "output_dir": str(folder),
+        "lora": lora,
+        "config": {"max_steps": 1, **config},
+    }
 
 
 def findings(trainer):
