@@ -66,7 +66,7 @@ def run(args: argparse.Namespace, extra: list[str]) -> int:
     if launch_flags or several_devices():
         import subprocess
 
-        launcher = [sys.executable, "-m", "accelerate.commands.launch", *launch_flags, "-m", "alignkit.trainers"]
+        launcher = [sys.executable, "-m", "accelerate.commands.launch", *several(launch_flags), "-m", "alignkit.trainers"]
         return subprocess.call([*launcher, *command])
 
     from alignkit.trainers.launch import main
@@ -107,6 +107,24 @@ def processes_of(launch_flags: list[str]) -> int | None:
     """How many processes the launch flags ask for, if they say so."""
     flags = dict(split_flags(launch_flags))
     return int(flags["num_processes"][0]) if flags.get("num_processes") else None
+
+
+def several(launch_flags: list[str]) -> list[str]:
+    """The launch flags, made to start as many processes as they ask for on a machine without GPUs too.
+
+    There accelerate starts a single one whatever `--num_processes` says (with `--cpu` too), unless `--multi_gpu` is given;
+    the processes then find each other (gloo) only where the environment says that they use the CPU.
+    """
+    import os
+
+    import torch
+
+    names = {name for name, _ in split_flags(launch_flags)}
+    if (processes_of(launch_flags) or 1) < 2 or torch.cuda.is_available() or names & {"config_file", "multi_gpu"}:
+        return launch_flags
+    os.environ["ACCELERATE_USE_CPU"] = "true"
+    kept = [f for name, values in split_flags(launch_flags) if name != "cpu" for f in (f"--{name}", *values)]
+    return ["--multi_gpu", *kept]
 
 
 def several_devices() -> bool:

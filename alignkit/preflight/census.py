@@ -33,6 +33,7 @@ class ModelCensus:
 
     Attributes:
         parameters: all parameters, tied ones once.
+        backbone_parameters: those without an output head of its own.
         linear_shapes: (rows, columns) of the weights that bitsandbytes would quantise.
         layers, hidden, attention, key_value, intermediate, heads, vocabulary: sizes; `attention` and `key_value` are
             heads times head size, `intermediate` counts the experts that one token passes.
@@ -43,6 +44,7 @@ class ModelCensus:
     """
 
     parameters: int
+    backbone_parameters: int
     linear_shapes: tuple[tuple[int, int], ...]
     layers: int
     hidden: int
@@ -78,6 +80,7 @@ def count_model(path: str, model: Any, training: Any) -> ModelCensus:
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return ModelCensus(
         parameters=parameters,
+        backbone_parameters=sum(item.numel() for item in network.base_model.parameters()),
         linear_shapes=_quantisable(network),
         layers=text.num_hidden_layers,
         hidden=text.hidden_size,

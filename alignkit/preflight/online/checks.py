@@ -14,6 +14,7 @@ from ..model_source import count_or_note, find_model, on_its_base, one_line, one
 from ..rendering import load_tokenizer
 from ..settings import find_device
 from .batch import online_plan
+from .critic import check_further_models
 from .memory import judge_online, online_settings
 from .rendering import render_prompts, room_of
 from .report import OnlineReport, PartLine
@@ -34,6 +35,7 @@ def run_online_preflight(
     run = on_its_base(run, report)
     report.parts = part_lines(run.training)
     report.warnings += run.training.warnings()
+    check_further_models(run, report)
     rewards = None
     try:
         rewards = named_rewards(None, run.training)
@@ -180,7 +182,11 @@ def _check_memory(
                 report.uncounted.append(f"{name} ({one_line(error)})")
         elif not is_tried(func):
             report.uncounted.append(name)
-    settings = online_settings(run, census, report.plan, report.prompts.longest, device, sharding, counted)
+    try:
+        settings = online_settings(run, census, report.plan, report.prompts.longest, device, sharding, counted)
+    except (OSError, ValueError) as error:  # a critic's model that cannot be read from here
+        report.skipped["Memory"] = one_line(error)
+        return
     report.memory = judge_online(census, settings, device)
     if not optimizer_is_known(settings.optimizer):
         report.warnings.append(f"the memory of optim {settings.optimizer} is not known; counted as AdamW.")

@@ -9,6 +9,7 @@ from ..memory import MemoryEstimate, Reference, Sharding, StepSettings, estimate
 from ..settings import Device, training_settings
 from ..verdict import Change, MemoryReport, checkpointing_change, judge_estimate, model_changes
 from .batch import OnlinePlan
+from .critic import CriticPlan, critic_plan, frozen_bytes
 
 
 # Copies of the next-token scores that sampling holds at once: logits, their float32, probabilities, a filter's sort.
@@ -28,6 +29,8 @@ class OnlineSettings(StepSettings):
         engine: what generates: the model itself, vLLM beside it (which may sleep while it trains), a vLLM server.
         engine_bytes: what vLLM takes of the device.
         reward_models: bytes of the reward models that TRL loads.
+        critic: of the PPO methods; None without one.
+        frozen_models: bytes of further frozen models.
     """
 
     completions: int
@@ -37,6 +40,8 @@ class OnlineSettings(StepSettings):
     engine: Engine = "transformers"
     engine_bytes: float = 0.0
     reward_models: float = 0.0
+    critic: CriticPlan | None = None
+    frozen_models: float = 0.0
 
     @property
     def sequences(self) -> int:
@@ -55,18 +60,27 @@ class OnlineEstimate(MemoryEstimate):
 
     reward_models: float
     generation: float
+    critic: float = 0.0
+    critic_activations: float = 0.0
+    frozen_models: float = 0.0
     engine_stays: bool = False
 
     @property
     def total(self) -> float:
-        training = self.gradients + self.activations + self.logits
-        resident = sum(self.parts().values()) - training - self.generation
+        parts = self.parts()
+        turns = ("gradients", "activations", "logits", "critic_activations", "generation")
+        resident = sum(size for name, size in parts.items() if name not in turns)
+        # The critic's activations are gone before the policy's exist.
+        training = self.gradients + max(self.activations + self.logits, self.critic_activations)
         if self.engine_stays:
             return resident + training + self.generation
         return resident + max(training, self.generation)
 
     def parts(self) -> dict[str, float]:
-        return {name: size for name, size in super().parts().items() if name != "engine_stays"}
+        """Parts by name, those of the PPO methods only where they are."""
+        optional = ("critic", "critic_activations", "frozen_models")
+        parts = {name: size for name, size in super().parts().items() if name != "engine_stays"}
+        return {name: size for name, size in parts.items() if size or name not in optional}
 
 
 def estimate_online(census: ModelCensus, settings: OnlineSettings) -> OnlineEstimate:
@@ -80,6 +94,9 @@ def estimate_online(census: ModelCensus, settings: OnlineSettings) -> OnlineEsti
         **step.parts(),
         reward_models=settings.reward_models,
         generation=generation_bytes(census, settings),
+        critic=0.0 if settings.critic is None else settings.critic.kept_bytes,
+        critic_activations=0.0 if settings.critic is None else settings.critic.activation_bytes(census, settings),
+        frozen_models=settings.frozen_models,
         engine_stays=settings.engine == "vllm",
     )
 
@@ -139,6 +156,8 @@ def online_settings(
         engine=engine,
         engine_bytes=share,
         reward_models=float(reward_parameters * common["weight_bytes"]),
+        critic=critic_plan(run, census),
+        frozen_models=frozen_bytes(run, census, common["weight_bytes"]),
         **common,
     )
 
@@ -153,7 +172,7 @@ def _engine(training: Any, device: Device) -> tuple[Engine, float]:
 
 
 def _reference(model: Any, training: Any) -> Reference:
-    if training.beta == 0:
+    if not training.needs_reference:
         return "none"
     return "shared" if model.use_peft else "second"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..memory import StepSettings
 from ..report import Report, heading, line, render_memory
 from .batch import OnlinePlan
+from .critic import CriticPlan
 from .memory import OnlineSettings
 from .rendering import RenderedPrompts
 from .rewards import RewardTrial
@@ -168,6 +169,20 @@ def _notes(settings: StepSettings, uncounted: list[str]) -> dict[str, str]:
             "vllm-sleep": "vLLM's share of the device, given back while training",
             "server": "on the vLLM server",
         }[settings.engine],
+        **({} if settings.critic is None else _critic_notes(settings.critic)),
+        "frozen_models": "beside the policy and its reference",
         "reward_models": f"not counted: {', '.join(uncounted)}" if uncounted else "",
     }
     return notes | ({"reference": "none: beta is 0"} if settings.reference == "none" else {})
+
+
+def _critic_notes(critic: CriticPlan) -> dict[str, str]:
+    what = {
+        "separate": "a model of its own",
+        "shared_head": "a head on the policy",
+        "adapter": "a LoRA adapter and a head on the policy's base",
+    }[critic.kind]
+    return {
+        "critic": f"{what}: {critic.parameters:,} parameters in float32, with gradients and AdamW, on every process",
+        "critic_activations": "of its own pass, gone before the policy's",
+    }

@@ -88,6 +88,15 @@ class OnlineConfig(TRLGRPOConfig):
         """The number of processes: those that run, or those that a run is only planned for (`plan_for`)."""
         return planned_processes() or super().world_size
 
+    @property
+    def needs_reference(self) -> bool:
+        """Whether anything is measured against a frozen reference."""
+        return self.beta != 0.0
+
+    def frozen_models(self) -> dict[str, str | None]:
+        """Further frozen models that the run reads, {field: folder or Hub name}; None where one is missing."""
+        return {}
+
     def warnings(self) -> list[str]:
         """What will run under this configuration, but perhaps not as meant, one sentence each."""
         return warn_of_parts(self, self.chosen_parts)

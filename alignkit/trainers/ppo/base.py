@@ -31,7 +31,7 @@ class PPOTrainer(CriticMixin, OnlineTrainer):
             args = PPOConfig(output_dir=f"outputs/{self.method_key}")
         beta = args.beta
         # TRL loads a reference only for a KL in the loss; the one in the token rewards needs it too.
-        if needs_reference(args):
+        if args.rewards_need_reference:
             args.beta = beta or 1.0
         try:
             super().__init__(model, reward_funcs, args, **kwargs)
@@ -51,7 +51,7 @@ class PPOTrainer(CriticMixin, OnlineTrainer):
         }
 
     def reference_logps(self, output: dict[str, Any]) -> torch.Tensor | None:
-        if not needs_reference(self.args):
+        if not self.args.rewards_need_reference:
             return super().reference_logps(output)
         if "ref_per_token_logps" in output:
             return output["ref_per_token_logps"]
@@ -60,9 +60,3 @@ class PPOTrainer(CriticMixin, OnlineTrainer):
         policy = self.accelerator.unwrap_model(self.model)
         with use_adapter(policy, adapter_name="ref" if "ref" in policy.peft_config else None):
             return self._token_logps(output)
-
-
-def needs_reference(args: PPOConfig) -> bool:
-    """Whether the token rewards of a configuration are measured against the reference."""
-    estimator: Any = args.chosen_parts["advantage"]
-    return estimator.part.needs_reference(estimator.config)

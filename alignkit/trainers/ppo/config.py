@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ...errors import InputError
 from ...objectives.arguments import require_choice, require_range
@@ -115,6 +115,16 @@ class PPOConfig(OnlineConfig, GAEAdvantagesConfig):
         self.num_generations = int(self.num_generations)
         if self.fp16:
             raise InputError("`fp16` scales the policy's loss alone, not the critic's; train in bf16 or float32.")
+
+    @property
+    def needs_reference(self) -> bool:
+        return super().needs_reference or self.rewards_need_reference
+
+    @property
+    def rewards_need_reference(self) -> bool:
+        """Whether the token rewards are measured against the reference."""
+        estimator: Any = self.chosen_parts["advantage"]
+        return estimator.part.needs_reference(estimator.config)
 
     def _check_critic(self) -> None:
         """Refuse settings of another kind of critic, which would have no effect."""

@@ -48,6 +48,9 @@ class RTOConfig(PPOConfig, RTOAdvantagesConfig):
         if self.beta3 == 0 and self.reward_funcs is None:
             self.reward_funcs = [f"{__name__}:no_reward"]
 
+    def frozen_models(self) -> dict[str, str | None]:
+        return {"dpo_model": self.dpo_model, **({} if self.dpo_ref is None else {"dpo_ref": self.dpo_ref})}
+
 
 def no_reward(completions: list, **columns: Any) -> list[float]:
     """The score of a run without one: 0 for everything."""
