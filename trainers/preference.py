@@ -10,7 +10,7 @@ YAML key; `alignkit train madpo --help` lists them. `alignkit train` is the same
 import argparse
 import sys
 
-from alignkit.trainers.launch import main
+from alignkit.cli.training import main
 
 
 if __name__ == "__main__":

@@ -60,6 +60,10 @@ def preflight(
 
     with plan_for(world_size):
         run = load_run(method_key, config_path, overrides)
+    if run.evaluation.eval_suite:
+        from ..eval.callback import parse_suites
+
+        parse_suites(run.evaluation.eval_suite)  # refuses what cannot be measured
     report = run_preflight(run, world_size, device_memory, sharding)
     report.render(Console())
     return exit_code(report)

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..catalog import Method
+from ..catalog import METHODS, Method
 
 
 class _NotGiven:
@@ -33,6 +33,8 @@ SHARED_CONFIGS = (
     "trl.trainer.model_config:ModelConfig",
     "trl.scripts.utils:DatasetMixtureConfig",
 )
+# What a command that trains one policy takes too.
+EVALUATION_CONFIG = "alignkit.config.evaluation:EvaluationConfig"
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,17 @@ class FieldInfo:
 def config_fields(method: Method) -> dict[str, FieldInfo]:
     """Every field that a run of `method` takes as YAML key and flag, the method's own first."""
     fields: dict[str, FieldInfo] = {}
-    for path in (method.config, *SHARED_CONFIGS):
+    evaluation = (EVALUATION_CONFIG,) if can_measure_suites(method) else ()
+    for path in (method.config, *SHARED_CONFIGS, *evaluation):
         for name, field in class_fields(path).items():
             fields.setdefault(name, field)
     return dict(sorted(fields.items(), key=lambda item: item[1].owner != method.config.split(":")[1]))
+
+
+def can_measure_suites(method: Method) -> bool:
+    """Whether a run of `method` can answer questions while it trains: it has one trainer (a loop and a front have their
+    own evaluation, and are the catalog's entry with another configuration), and its model writes."""
+    return method == METHODS.get(method.key) and method.trainer.endswith("Trainer") and method.family != "reward"
 
 
 @cache

@@ -10,7 +10,8 @@ from typing import Any
 
 from ..catalog import Method, get
 from ..errors import InputError
-from .fields import FieldInfo, config_fields, nearest
+from .evaluation import EvaluationConfig
+from .fields import FieldInfo, can_measure_suites, config_fields, nearest
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Run:
         training: the method's config, a `TrainingArguments`.
         model: TRL's `ModelConfig` (model name, dtype, LoRA, quantisation).
         mixture: TRL's `DatasetMixtureConfig`.
+        evaluation: the suites measured while training.
         config_path: the YAML file, if one was given.
         given: the keys that were set, by file or flag, with their values.
     """
@@ -32,6 +34,7 @@ class Run:
     training: Any
     model: Any
     mixture: Any
+    evaluation: EvaluationConfig
     config_path: str | None
     given: dict[str, Any]
 
@@ -98,9 +101,10 @@ def load_run(method: str | Method, config_path: str | None = None, overrides: li
             built.append(cls(**values[cls]))
         except (ValueError, TypeError, NotImplementedError, ImportError) as error:
             raise InputError(f"{config_path or 'command line'}: {_one_line(error)}") from error
-    script, training, model, mixture = built
+    script, training, model, mixture, *measured = built
+    evaluation = measured[0] if measured else EvaluationConfig()
     given = {name: value for group in values.values() for name, value in group.items()}
-    return Run(method, script, training, model, mixture, config_path, given)
+    return Run(method, script, training, model, mixture, evaluation, config_path, given)
 
 
 def parse_flags(arguments: list[str], known: dict[str, FieldInfo], method_key: str) -> dict[str, Any]:
@@ -133,7 +137,8 @@ def split_flags(arguments: list[str]) -> list[tuple[str, list[str]]]:
 def _config_classes(method: Method) -> list[type]:
     from trl import DatasetMixtureConfig, ModelConfig, ScriptArguments
 
-    return [ScriptArguments, method.load_config(), ModelConfig, DatasetMixtureConfig]
+    evaluation = [EvaluationConfig] if can_measure_suites(method) else []
+    return [ScriptArguments, method.load_config(), ModelConfig, DatasetMixtureConfig, *evaluation]
 
 
 def _convert(value: Any, kind: Any, where: str) -> Any:

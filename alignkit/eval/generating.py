@@ -63,7 +63,7 @@ def complete(plan: Plan, run: Run, folder: Path, todo: Todo, hashes: dict[str, s
         return
     with generation_log(folder, run, processes.rank) as log:
         generator = make_generator(plan, run, todo, processes)
-        too_long = prompts_without_room(generator, plan)
+        too_long = items_without_room(generator, plan.items, plan.options.chat_template_kwargs)
         for item, sample in todo:
             if item.item_id in too_long:
                 log.append(generation_record(plan, run, item, sample, hashes, Answer(0, "", "length", 0)))
@@ -108,16 +108,16 @@ def generation_record(
     }
 
 
-def prompts_without_room(generator: Any, plan: Plan) -> set[str]:
+def items_without_room(
+    generator: Any, items: Sequence[Item], chat_template_kwargs: dict[str, Any] | None = None
+) -> set[str]:
     """Items whose prompt leaves no room in the context of a model that is loaded here. One long prompt must not end the
     evaluation of all the others."""
     limit = getattr(generator, "max_positions", None)
     if limit is None:
         return set()
-    kwargs = plan.options.chat_template_kwargs
-    return {
-        item.item_id for item in plan.items if len(encode_prompt(generator.tokenizer, item.prompt, kwargs)) >= limit
-    }
+    encoded = ((item, encode_prompt(generator.tokenizer, item.prompt, chat_template_kwargs)) for item in items)
+    return {item.item_id for item, tokens in encoded if len(tokens) >= limit}
 
 
 def make_generator(plan: Plan, run: Run, todo: Todo, processes: Processes) -> Any:

@@ -127,9 +127,11 @@ def render_memory(console: "Console", memory: MemoryReport, **notes: str) -> Non
     """Print the estimate part by part, each with what it was computed from; `notes` says that of further parts."""
     heading(console, "Memory per device (estimate)")
     notes = _memory_notes(memory.settings) | notes
-    for name, size in memory.estimate.parts().items():
-        line(console, f"  {name.replace('_', ' '):<15}{size_text(size):>11}  {notes.get(name, '')}".rstrip())
-    line(console, f"  {'peak':<15}{size_text(memory.estimate.total):>11}", "bold")
+    parts = memory.estimate.parts()
+    width = max(map(len, parts)) + 1
+    for name, size in parts.items():
+        line(console, f"  {name.replace('_', ' '):<{width}}{size_text(size):>11}  {notes.get(name, '')}".rstrip())
+    line(console, f"  {'peak':<{width}}{size_text(memory.estimate.total):>11}", "bold")
     device = memory.device
     has = "" if device.capacity is None else f" ({size_text(device.capacity)})"
     line(console, f"  {memory.verdict}: {device.name}{has}", _STYLES[memory.verdict])

@@ -1,18 +1,40 @@
-"""Build the trainer of a configured run and train it: what `alignkit train` and the scripts in `trainers/` call."""
+"""Build the trainer of a configured run and train it: `alignkit.cli.training` calls it."""
 
 import ctypes
 import signal
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..config import Run, load_run
 from ..data import load_for_run
+from ..errors import InputError
 from .assemble import assemble
 from .entry import run_entry
 
 
-def train(run: Run):
-    """Train as configured, save the model into `output_dir`, and return the trainer."""
+# Called with the run and its trainer before the first step.
+Hook = Callable[[Run, Any], None]
+
+
+def train(run: Run, prepare: Sequence[Hook] = ()):
+    """Train as configured, save the model into `output_dir`, and return the trainer.
+
+    Args:
+        run: the configuration.
+        prepare: hooks that may add to the trainer, such as the measuring of `eval_suite`, which this room does not know.
+
+    Raises:
+        InputError: where the run names an `eval_suite` and no hook is there to measure it.
+    """
+    if run.evaluation.eval_suite and not prepare:
+        raise InputError(
+            "`eval_suite` is measured by `alignkit train` and `alignkit.cli.training`; called directly, "
+            "`alignkit.trainers.launch.train` needs the hook `alignkit.cli.training.measure_suites`."
+        )
     trainer = build_trainer(run)
+    for hook in prepare:
+        hook(run, trainer)
     resume = resume_argument(run.training.resume_from_checkpoint)
     trainer.train(resume_from_checkpoint=resume)
     trainer.save_model(run.training.output_dir)
@@ -49,6 +71,10 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, prepare: Sequence[Hook] = ()) -> int:
     """`METHOD [--config FILE] [--field value ...]`: the entry of every process that `accelerate launch` starts."""
-    return run_entry(argv, lambda method, config_path, overrides: train(load_run(method, config_path, overrides)))
+
+    def action(method: str, config_path: str | None, overrides: list[str]) -> None:
+        train(load_run(method, config_path, overrides), prepare)
+
+    return run_entry(argv, action)

@@ -9,10 +9,10 @@ import pytest
 from alignkit.catalog import METHODS
 from alignkit.catalog.method import load_object
 from alignkit.config import NOT_GIVEN
-from alignkit.config.fields import _REEXPORTS, SHARED_CONFIGS, class_fields
+from alignkit.config.fields import _REEXPORTS, EVALUATION_CONFIG, SHARED_CONFIGS, class_fields
 
 
-@pytest.mark.parametrize("path", [*(method.config for method in METHODS.values()), *SHARED_CONFIGS])
+@pytest.mark.parametrize("path", [*(method.config for method in METHODS.values()), *SHARED_CONFIGS, EVALUATION_CONFIG])
 def test_fields_read_from_source_equal_the_dataclass_fields(path):
     real = {
         item.name: item

@@ -89,11 +89,11 @@ def test_callback_logs_what_the_harness_measures_and_leaves_the_training_alone(t
     trainer, (callback,) = train("tiny_math:6", save_strategy="steps", save_steps=2)
     steps = [own["step"] for own in callback.history]
     assert steps == [0, 2, 4]
-    logged = {own["step"]: own for own in trainer.state.log_history if "eval_tiny_math_accuracy" in own}
+    logged = {own["step"]: own for own in trainer.state.log_history if "eval_tiny_math/accuracy" in own}
     assert sorted(logged) == steps
     before = run_harness([bundled_model_dir], "tiny_math", tmp_path / "before", limit=6, num_workers=1)
-    assert callback.history[0]["eval_tiny_math_accuracy"] == pytest.approx(before.models[0].accuracy)
-    assert callback.history[0]["eval_tiny_math_tokens"] == pytest.approx(before.models[0].mean_tokens)
+    assert callback.history[0]["eval_tiny_math/accuracy"] == pytest.approx(before.models[0].accuracy)
+    assert callback.history[0]["eval_tiny_math/tokens"] == pytest.approx(before.models[0].mean_tokens)
     losses = [[own["loss"] for own in run.state.log_history if "loss" in own] for run in (plain, trainer)]
     assert losses[0] == losses[1] and len(losses[0]) == 4
     for name, weight in plain.model.named_parameters():
