@@ -31,6 +31,7 @@ SEAMS: dict[str, dict[str, tuple[str, ...]]] = {
         "_load_optimizer_and_scheduler": ("self", "checkpoint"),
         "_save_checkpoint": ("self", "model", "trial"),
         "_tokenize_prompts": ("self", "prompts"),
+        "training_step": ("self", "model", "inputs", "num_items_in_batch"),
     },
     "trl:RLOOTrainer": {
         "_get_train_sampler": ("self", "dataset"),
@@ -38,6 +39,8 @@ SEAMS: dict[str, dict[str, tuple[str, ...]]] = {
     "transformers:Trainer": {
         "_get_output_dir": ("self", "trial"),
         "_push_from_checkpoint": ("self", "checkpoint_folder"),
+        "_save": ("self", "output_dir", "state_dict"),
+        "create_scheduler": ("self", "num_training_steps", "optimizer"),
         "_save_checkpoint": ("self", "model", "trial"),
         "save_model": ("self", "output_dir", "_internal_call"),
     },
@@ -59,6 +62,7 @@ DPO_ATTRIBUTES = (
 # Attributes that `trl.GRPOTrainer` sets and alignkit reads or sets.
 GRPO_ATTRIBUTES = (
     "_buffered_inputs",
+    "_is_vlm",
     "_logs",
     "_metrics",
     "_step",
@@ -73,5 +77,6 @@ GRPO_ATTRIBUTES = (
     "reward_func_names",
     "reward_weights",
     "rollout_func",
+    "temperature",
     "tools",
 )

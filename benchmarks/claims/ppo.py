@@ -20,7 +20,7 @@ from alignkit.objectives.rewards import kl_shaped_rewards
 from alignkit.objectives.values import gae, value_loss
 
 
-RATES = (0.03, 0.1, 0.3, 0.6)
+RATES = (0.1, 0.3, 0.6, 1.2)
 CRITIC_RATE = 0.05
 TUNING = [1000 + seed for seed in range(5)]
 MILESTONES = (10, 20, 40, 80, 150)

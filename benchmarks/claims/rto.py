@@ -22,7 +22,7 @@ from alignkit.objectives.rewards import rto_token_rewards
 
 NOISE, PAIRS, SHARPNESS, DPO_BETA = 0.5, 400, 10.0, 1.0
 BETA1, DPO_CLIP = 0.05, 0.05
-RATES = (0.03, 0.1, 0.3, 0.6)
+RATES = (0.1, 0.3, 0.6, 1.2)
 TUNING = [1000 + seed for seed in range(5)]
 MILESTONES = (20, 40, 80, 150)
 

@@ -1,6 +1,7 @@
 """The advantages that every estimator gives to one fixed global batch, by however many processes share it.
 
-`python same_batch_worker.py JSON`, alone or under `accelerate launch`; the JSON holds {model, names, file, config}.
+`python same_batch_worker.py JSON`, alone or under `accelerate launch`; the JSON holds {model, names, file, config}, and `methods` for
+parts of a method with a trainer of its own.
 """
 
 import json
@@ -33,15 +34,17 @@ def fixed_completions(prompts, trainer):
 
 def advantages(task: dict, name: str) -> dict:
     """{name of a tensor: gathered values} of one estimator."""
-    from alignkit import OnlineConfig, OnlineTrainer
+    from alignkit.catalog import get
     from alignkit.data import load
 
+    method = get(task.get("methods", {}).get(name, "online"))
     local = PROMPTS * GENERATIONS // int(os.environ.get("WORLD_SIZE", 1))
     settings = {**SETTINGS, "per_device_train_batch_size": local, "self_checks": False}
-    settings = {**settings, "advantage": name, **task["config"].get(name, {})}
-    config = OnlineConfig(output_dir=task["file"] + ".out", **settings)
+    if method.key == "online":
+        settings["advantage"] = name
+    config = method.load_config()(output_dir=task["file"] + ".out", **{**settings, **task["config"].get(name, {})})
     data = load("bundled/math", split=f"train[:{PROMPTS}]")
-    trainer = OnlineTrainer(
+    trainer = method.load_trainer()(
         task["model"],
         reward_funcs=[reward, format_reward],
         args=config,
@@ -53,7 +56,8 @@ def advantages(task: dict, name: str) -> dict:
     first = trainer.accelerator.process_index * local
     output = trainer._generate_and_score_completions(rows[first : first + local])
     estimator = trainer.parts.get("advantage")
-    names = ("advantages", *(estimator.extras(estimator.config) if estimator else ()))
+    names = ["advantages", *(estimator.extras(estimator.config) if estimator else ())]
+    names += [key for key in ("old_values", "returns") if key in output]
     return {
         key: (trainer._gather_tokens if output[key].dim() == 2 else trainer.accelerator.gather)(output[key])
         for key in names
