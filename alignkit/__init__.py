@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .trainers.online.bapo import BAPOConfig, BAPOTrainer
     from .trainers.online.base import OnlineTrainer
     from .trainers.online.bnpo import BNPOConfig, BNPOTrainer
+    from .trainers.online.cgpo import CGPOConfig, CGPOTrainer
     from .trainers.online.config import OnlineConfig
     from .trainers.online.copo import COPOConfig, COPOTrainer
     from .trainers.online.dcpo import DCPOConfig, DCPOTrainer
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from .trainers.ppo.base import PPOTrainer
     from .trainers.ppo.config import PPOConfig
     from .trainers.ppo.rto import RTOConfig, RTOTrainer
+    from .trainers.ppo.tppo import TPPOConfig, TPPOTrainer
     from .trainers.preference.apo_accelerated import APOAcceleratedConfig, APOAcceleratedTrainer
     from .trainers.preference.base import PreferenceConfig, PreferenceTrainer
     from .trainers.preference.dno import DNOConfig, DNOTrainer
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
     from .trainers.preference.inpo import INPOConfig, INPOTrainer
     from .trainers.preference.madpo import MADPOConfig, MADPOTrainer
     from .trainers.preference.modpo import MODPOConfig, MODPOTrainer
+    from .trainers.preference.parl import PARLTrainer
+    from .trainers.preference.parl_config import PARLConfig
     from .trainers.preference.sppo import SPPOConfig, SPPOTrainer
     from .trainers.reward import RewardConfig, RewardTrainer
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tiny.datasets import Row, math_row, preference_rows, scored_rows, sft_row
+from tiny.datasets import Row, math_row, preference_rows, scored_rows, sft_row, task_rows
 from tiny.problems import Problem, draw_distinct
 from tiny.sampling import accuracy, generate
 from tiny.tokenizer import build_tokenizer
@@ -140,6 +140,7 @@ def make(args: argparse.Namespace) -> float:
     problems = draw_all(args)
     for name, to_row in {"math": math_row, "sft": sft_row, "math_eval": math_row}.items():
         write_rows(args.output / f"{name}.jsonl", map(to_row, problems[name]))
+    write_rows(args.output / "math_tasks.jsonl", task_rows(problems["math"]))
 
     tokenizer = build_tokenizer()
     model = build_model(tokenizer, args.seed)

@@ -7,14 +7,16 @@ A new method is one `Method(...)` in the file of its family, its maths in `align
 import difflib
 
 from ..errors import InputError
-from . import online, ppo, preference
+from . import online, ppo, preference, steps
 from .method import Method
 from .preference import PAIR
 
 
 __all__ = ["METHODS", "PAIR", "Method", "get"]
 
-METHODS: dict[str, Method] = {method.key: method for method in [*preference.METHODS, *online.METHODS, *ppo.METHODS]}
+METHODS: dict[str, Method] = {
+    method.key: method for method in [*preference.METHODS, *online.METHODS, *ppo.METHODS, *steps.METHODS]
+}
 
 
 def get(key: str) -> Method:

@@ -14,7 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         required=True,
         nargs="+",
-        help="reward model (folder, adapter, Hub name or judge file); several are an ensemble, loaded one at a time",
+        help="reward model (folder, adapter, Hub name or judge file), or the folder of an ensemble; several are an "
+        "ensemble, loaded one at a time",
     )
     parser.add_argument("--responses", required=True, help="file of rows {prompt, responses: [...]}")
     parser.add_argument("--n", default="1,2,4,8", help="numbers of samples, separated by commas (default: 1,2,4,8)")
@@ -52,13 +53,15 @@ def run(args: argparse.Namespace, extra: list[str]) -> int:
     from alignkit.errors import InputError
     from alignkit.judges import load_judge
     from alignkit.judges.best_of_n import best_of_n_rows
+    from alignkit.judges.members import member_folders
     from alignkit.judges.records import write_atomically
 
     out = check_output(args.out)
     if out.suffix != ".jsonl":
         raise InputError(f"--out is {args.out}: give a .jsonl file")
     replies = f"{out}.replies.cache.jsonl"
-    judges = [load_judge(name, model_options(args), resolve_model, cache=replies) for name in args.model]
+    members = [member for name in args.model for member in member_folders(name)]
+    judges = [load_judge(name, model_options(args), resolve_model, cache=replies) for name in members]
     rows = list(take_rows(load(args.responses, "train"), args.limit))
     print_costs(judges, responses_work(rows))
     result = best_of_n_rows(

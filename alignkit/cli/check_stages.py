@@ -1,6 +1,7 @@
 """What `alignkit check` says of a run of several trainings: a loop, two-stage MPO, a front."""
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from ..errors import InputError
 
 
 Kind = Literal["loop", "front"]
+# Steps of a response of which the plan of direct advantage says what it would cost; the paper's have about 20.
+TYPICAL_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,13 @@ def staged_kind(key: str, config_path: str | None, overrides: list[str]) -> Kind
 def check_staged(kind: Kind, key: str, config_path: str | None, overrides: list[str], limits: Limits) -> Any:
     """(report, plan): a `PreflightReport` of the training inside, and lines on what happens around it."""
     from ..trainers.front import front_method
-    from ..trainers.iterative import RUNNERS, loop_method
+    from ..trainers.iterative import loop_method
 
     if kind == "front":
         return check_front(load_run(front_method(key), config_path, overrides), limits)
     run = load_run(loop_method(key), config_path, overrides)
-    return check_mpo(run, limits) if key in RUNNERS else check_loop(run, limits)
+    checks = {"mpo": check_mpo, "direct_advantage": check_steps}
+    return checks.get(key, check_loop)(run, limits)
 
 
 def check_loop(run: Run, limits: Limits) -> tuple[Any, list[str]]:
@@ -118,6 +122,46 @@ def check_mpo(run: Run, limits: Limits) -> tuple[Any, list[str]]:
                 f"`reward` is {run.training.reward!r}, which compares two responses and gives no scores."
             )
         plan.extend(f"cost: {line}" for line in reward_costs(run, judge, rows, source))
+    return report, plan
+
+
+def check_steps(run: Run, limits: Limits) -> tuple[Any, list[str]]:
+    """Direct advantage: its problems, reward and critic, what will be sampled, the memory of the policy's training."""
+    from ..preflight import PreflightReport
+    from ..preflight.checks import check_memory
+    from ..preflight.model_source import find_model, on_its_base
+    from ..trainers.steps.actor import actor_training
+    from ..trainers.steps.critic import critic_source, critic_training
+    from ..trainers.steps.runner import load_problems
+    from ..trainers.steps.scoring import build_reward
+
+    config, folder = run.training, Path(run.training.output_dir)
+    report = PreflightReport(run.method.key)
+    critic, actor = (make(run, folder, config.seed) for make in (critic_training, actor_training))
+    # The estimate is of pairs: a step is one sequence, and its longest one fills the response.
+    actor.per_device_train_batch_size = math.ceil(actor.per_device_train_batch_size / 2)
+    actor.max_length = config.max_completion_length
+    stage = on_its_base(replace(run, method=get("dpo"), training=actor), report)
+    path = find_model(stage, report)
+    plan: list[str] = []
+    with collected(report):
+        rows = load_problems(run)
+        judge = build_reward(run, rows)
+        report.source, report.rows = run.script.dataset_name or "the data set", len(rows)
+        most = len(rows) * config.num_kept
+        plan += [
+            f"{config.num_iterations} iterations, each from the policy of the one before",
+            f"stage states: {config.num_generations} responses to each of {len(rows):,} problems = "
+            f"{len(rows) * config.num_generations:,}, at most {config.num_kept} kept",
+            f"stage values: {config.num_completions} completions from the text after every step of the {most:,} kept "
+            f"responses: {most * TYPICAL_STEPS * config.num_completions:,} if each had {TYPICAL_STEPS} steps",
+            f"stage critic: from {critic_source(run)}, learning rate {critic.learning_rate:g}",
+            f"stage actor: steps whose state has a gap of at least {config.min_gap:g}, learning rate "
+            f"{actor.learning_rate:g}; the memory above, without the prompt",
+            f"reward fingerprint {judge.fingerprint}",
+        ]
+    if path is not None:
+        check_memory(stage, path, *limits.arguments(), report)
     return report, plan
 
 

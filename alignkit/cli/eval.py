@@ -24,8 +24,40 @@ OWN_HELP = True
 # First words with a meaning of their own; a model folder of that name is written ./grade.
 LATER_STAGES = ("judge", "grade", "score", "report")
 VERBS = ("generate", *LATER_STAGES, "suites")
-# What `alignkit eval judge`, `score` and `report` may still change about a plan.
-LATE_OPTIONS = ("judge", "concurrency", "max_cost", "allow_missing", "gamed", "difficulty", "engine")
+# What the later stages may still change about a plan, and which stage's help speaks of it.
+LATE_OPTIONS = {
+    "judge": ("judge", "score"),
+    "concurrency": ("judge",),
+    "max_cost": ("judge",),
+    "allow_missing": ("judge", "score"),
+    "gamed": ("score",),
+    "difficulty": ("score",),
+    "engine": ("judge",),
+}
+# The sections of the help; what no other section has is about the answers.
+ANSWERS = "answers"
+GROUPS: dict[str, tuple[str, ...]] = {
+    "questions": ("limit", "protocol", "data"),
+    ANSWERS: (),
+    "grading (maths suites)": ("tolerance", "num_workers", "deadline"),
+    "judging (judged suites)": tuple(LATE_OPTIONS),
+    "tasks of lm-eval": ("task_folder", "num_fewshot", "no_chat_template"),
+    "figures and report": ("num_resamples", "confidence", "num_examples"),
+}
+USAGE = "alignkit eval {verb}MODEL [MORE ...] --suite NAME[,NAME ...] --out DIR [--judge SPEC] [--compare BASE] [OPTION ...]"
+DESCRIPTIONS = {
+    "": "Answer, grade or judge, score and report: models or adapters on one suite or several, resumable.",
+    "generate": "The answers alone; the later stages go on from --out.",
+    "judge": "Have the answers in --out judged. What is judged is not asked again.",
+    "grade": "Grade the answers in --out; or stored answers: alignkit eval grade --predictions FILE [--gold FILE].",
+    "score": "Figures of what is judged or graded in --out; or of stored judgements: "
+    "alignkit eval score alpaca_eval2|arena_hard_v01|arena_hard_v2 --help.",
+    "report": "Write report.md and report.html of --out again.",
+    "score alpaca_eval2": "Official figures from stored annotations; nothing is judged.",
+    "score arena_hard_v01": "Scores from stored battles or verdicts; nothing is judged.",
+    "score arena_hard_v2": "Scores from stored verdicts; nothing is judged.",
+    "stored": "Grade stored answers (rows with response, responses or solution, and gold).",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,9 +95,9 @@ def with_underscores(word: str) -> str:
 
 def evaluate_models(words: list[str], whole: bool) -> int:
     """The whole line, or the generation alone."""
-    from alignkit.eval.options import EvalOptions
-
-    parser = make_parser("" if whole else "generate")
+    verb = "" if whole else "generate"
+    parser = make_parser(verb)
+    parser.usage = USAGE.format(verb=f"{verb} " if verb else "")
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = (__doc__ or "").split("\n\n", 1)[1]
     parser.add_argument(
@@ -80,7 +112,7 @@ def evaluate_models(words: list[str], whole: bool) -> int:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the records and the report")
     parser.add_argument("--compare", metavar="BASE", help="evaluate BASE too and compare the others with it, paired")
-    add_option_flags(parser, [field.name for field in fields(EvalOptions)])
+    add_option_flags(parser)
     args = parser.parse_intermixed_args(words)
     if args.out is None:
         raise InputError("--out is missing: the folder that the records and the report go to")
@@ -110,7 +142,7 @@ def later_stage(verb: str, words: list[str]) -> int:
         raise InputError(f"`alignkit eval {verb}` reads models and suite from the plan in --out: give --out only")
     parser = make_parser(verb)
     parser.add_argument("--out", type=Path, metavar="DIR", required=True, help="folder of the records and the report")
-    add_option_flags(parser, LATE_OPTIONS, late=True)
+    add_late_flags(parser, verb)
     args = parser.parse_args(words)
     change_options(args.out, **{name: getattr(args, name) for name in LATE_OPTIONS})
     return run_and_print([verb], args.out)
@@ -159,6 +191,7 @@ def grade_stored(words: list[str]) -> int:
     from alignkit.eval.stored_answers import add_arguments, grade_predictions
 
     parser = make_parser("grade")
+    parser.description = DESCRIPTIONS["stored"]
     add_arguments(parser)
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder that scores.json and grades.jsonl are written to"
@@ -172,23 +205,36 @@ def grade_stored(words: list[str]) -> int:
 
 
 def make_parser(verb: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(prog=f"alignkit eval {verb}".strip(), allow_abbrev=False)
+    program = f"alignkit eval {verb}".strip()
+    return argparse.ArgumentParser(prog=program, description=DESCRIPTIONS[verb], allow_abbrev=False)
 
 
-def add_option_flags(
-    parser: argparse.ArgumentParser, names: "list[str] | tuple[str, ...]", late: bool = False
-) -> None:
-    """One flag per field of `EvalOptions` in `names`; `late`: None where it is not given, so that the plan's stays."""
+def add_option_flags(parser: argparse.ArgumentParser) -> None:
+    """One flag per field of `EvalOptions`, in sections."""
+    from alignkit.eval.options import EvalOptions
+
+    sections = {title: parser.add_argument_group(title) for title in GROUPS}
+    title_of = {name: title for title, names in GROUPS.items() for name in names}
+    for field in fields(EvalOptions):
+        shown = field.default is not None and field.default is not False
+        help_text = field.metadata["help"] + (f" (default: {field.default})" if shown else "")
+        add_flag(sections[title_of.get(field.name, ANSWERS)], field, field.default, help_text)
+
+
+def add_late_flags(parser: argparse.ArgumentParser, verb: str) -> None:
+    """The flags of a later stage: None where one is not given, so that the plan's stays. All stages take all of them, so
+    that one set of flags does for a line of commands; a stage's help names its own."""
     from alignkit.eval.options import EvalOptions
 
     for field in fields(EvalOptions):
-        if field.name not in names:
-            continue
-        keywords: dict[str, Any] = dict(field.metadata)
-        shown = field.default is not None and field.default is not False
-        help_text = (keywords.pop("help") + (f" (default: {field.default})" if shown else "")).replace("%", "%%")
-        default = None if late else field.default
-        parser.add_argument(f"--{field.name}", default=default, help=help_text, **keywords)
+        if field.name in LATE_OPTIONS:
+            own = verb in LATE_OPTIONS[field.name]
+            add_flag(parser, field, None, field.metadata["help"] if own else argparse.SUPPRESS)
+
+
+def add_flag(parser: Any, field: Any, default: Any, help_text: str) -> None:
+    keywords = {name: value for name, value in field.metadata.items() if name != "help"}
+    parser.add_argument(f"--{field.name}", default=default, help=help_text.replace("%", "%%"), **keywords)
 
 
 def parse_object(text: str | None, flag: str) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """What `alignkit eval` prints: the suites, the figures of a suite, and the scores of what is stored."""
 
+from collections import Counter
 from typing import Any
 
 from rich.console import Console
@@ -84,7 +85,7 @@ def model_table(results: Any, columns: tuple[str, ...]) -> Table:
     table = Table(title=escape(results.title), title_justify="left")
     table.add_column("model", overflow="fold")
     for name in columns:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     return table
 
 
@@ -113,6 +114,10 @@ def describe_comparison(results: Any, comparison: Any) -> str:
     )
 
 
+# Of a table with one row per model, the columns that are shown where the screen is too narrow for all.
+MAIN_SCORES = ("win_rate", "length_controlled_winrate", "avg_length", "n_total", "score", "ci_low", "ci_high")
+
+
 def print_scores(scores: dict[str, Any]) -> None:
     """The numbers of a `scores.json`, one line each, or one row per model."""
     console = Console()
@@ -120,10 +125,17 @@ def print_scores(scores: dict[str, Any]) -> None:
     by_model = {name: values for name, values in scores.items() if isinstance(values, dict) and scalars(values)}
     if not own and by_model:
         columns = list(dict.fromkeys(name for values in by_model.values() for name in scalars(values)))
-        table = Table("model", *(column.replace("_", " ") for column in columns))
-        for name, values in by_model.items():
-            table.add_row(escape(name), *(show(values.get(column, "")) for column in columns))
+        table = scores_table(by_model, columns)
+        if console.measure(table).minimum > console.width or len(columns) > 8:
+            table = scores_table(by_model, [name for name in columns if name in MAIN_SCORES])
         console.print(table)
+        notes = [(name, note) for name, values in by_model.items() for note in values.get("notes") or ()]
+        everywhere = [note for note, count in Counter(note for _, note in notes).items() if count == len(by_model)]
+        for note in everywhere:
+            console.print(f"note: {note}", markup=False, highlight=False)
+        for name, note in notes:
+            if note not in everywhere:
+                console.print(f"note: {name}: {note}", markup=False, highlight=False)
     else:
         table = Table(show_header=False)
         for name, value in own.items():
@@ -134,6 +146,17 @@ def print_scores(scores: dict[str, Any]) -> None:
         console.print(table)
     for note in scores.get("notes") or ():
         console.print(f"note: {note}", markup=False, highlight=False)
+
+
+def scores_table(by_model: dict[str, dict[str, Any]], columns: list[str]) -> Table:
+    table = Table()
+    # Rather the headings are wrapped than the names.
+    table.add_column("model", overflow="fold", min_width=min(36, max(map(len, by_model))))
+    for column in columns:
+        table.add_column(column.replace("_", " "), justify="right")
+    for name, values in by_model.items():
+        table.add_row(escape(name), *(show(values.get(column, "")) for column in columns))
+    return table
 
 
 def scalars(values: dict[str, Any]) -> dict[str, Any]:

@@ -66,7 +66,14 @@ def run(args: argparse.Namespace, extra: list[str]) -> int:
     if launch_flags or several_devices():
         import subprocess
 
-        launcher = [sys.executable, "-m", "accelerate.commands.launch", *several(launch_flags), "-m", "alignkit.cli.training"]
+        launcher = [
+            sys.executable,
+            "-m",
+            "accelerate.commands.launch",
+            *several(launch_flags),
+            "-m",
+            "alignkit.cli.training",
+        ]
         return subprocess.call([*launcher, *command])
 
     from alignkit.cli.training import main

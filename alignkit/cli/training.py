@@ -17,7 +17,8 @@ def measure_suites(run: "Run", trainer: Any) -> None:
     if run.evaluation.eval_suite:
         from alignkit.eval.callback import add_eval_suite
 
-        add_eval_suite(trainer, run.evaluation.eval_suite)
+        limit = run.evaluation.eval_suite_max_new_tokens
+        add_eval_suite(trainer, run.evaluation.eval_suite, max_new_tokens=limit)
 
 
 def main(argv: list[str] | None = None) -> int:

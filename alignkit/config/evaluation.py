@@ -17,3 +17,11 @@ class EvaluationConfig:
             "answered at once. `alignkit eval suites` lists the names."
         },
     )
+    eval_suite_max_new_tokens: int | None = field(
+        default=None,
+        metadata={
+            "help": "Most tokens of an answer to `eval_suite`; default: the suite's own, 2048 and more, which a model that "
+            "does not stop uses up. With fewer, more answers are cut off (eval_NAME/truncated), and the figure is not the "
+            "suite's."
+        },
+    )

@@ -17,6 +17,7 @@ DATASETS = [
     "bundled/preference",
     "bundled/preference_scored",
     "bundled/math",
+    "bundled/math_tasks",
     "bundled/sft",
     "bundled/math_eval",
 ]

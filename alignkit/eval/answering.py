@@ -19,30 +19,36 @@ from typing import TYPE_CHECKING, Any
 
 from alignkit.errors import InputError
 from alignkit.generation import Prompt, SamplingParams
+from alignkit.generation.prompts import is_token_ids
 
+from .costs import Budget, expected_completion, prompt_tokens, spent
 from .fingerprints import digest, text_hash
 from .items import Item, read_rows
 from .judging.spec import PREFIX, parse_endpoint
 
 
 if TYPE_CHECKING:
-    from alignkit.judges import EndpointOptions
+    from alignkit.judges import ChatEndpoint, EndpointOptions
 
 logger = logging.getLogger(__name__)
 
 WEIGHTS, ENDPOINT, OUTPUTS = "weights", "endpoint", "outputs"
 OUTPUT_SUFFIXES = (".json", ".jsonl", ".jsonl.gz", ".json.gz")
 CONCURRENCY = 16
+# Tokens of a usual answer: those of stored Arena-Hard answers are 330 to 660 in the mean.
+USUAL_ANSWER_TOKENS = 500
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One completion, as `alignkit.generation.Generation` without its tokens."""
+    """One completion, as `alignkit.generation.Generation` without its tokens; `prompt_tokens` and `cost` of an endpoint's."""
 
     index: int
     text: str
     finish_reason: str
     n_tokens: int
+    prompt_tokens: int | None = None
+    cost: float | None = None
 
 
 def source_kind(name: str) -> str:
@@ -89,83 +95,127 @@ def fingerprint_endpoint(name: str, sampling: SamplingParams) -> str:
 
 
 class EndpointGenerator:
-    """Answers prompts through an endpoint, many at once; yields them as they come."""
+    """Answers prompts through an endpoint, many at once; yields them as they come.
 
-    def __init__(self, name: str, sampling: SamplingParams, concurrency: int | None) -> None:
+    Args:
+        name, sampling: the endpoint and how it is asked.
+        concurrency: most requests in flight; None: the endpoint's own.
+        budget: what may be spent.
+    """
+
+    def __init__(self, name: str, sampling: SamplingParams, concurrency: int | None, budget: Budget) -> None:
         options = endpoint_options(name, sampling)
         self.name = name
         self.options = replace(options, max_concurrency=concurrency) if concurrency else options
+        self.budget = budget
 
     def generate(self, prompts: Sequence[Prompt], sampling: SamplingParams, seeds: Sequence[int]) -> Iterator[Answer]:
-        """Yield an `Answer` per prompt. Raises `InputError` at the end if some got no reply (the others are yielded)."""
+        """Yield an `Answer` per prompt. Raises `InputError` at the end if some got no reply (the others are yielded), or
+        where the budget ends. An interrupt (Ctrl-C) lets the requests in flight come home first."""
         self.options.key()  # refused here, not in the thread
-        arrived: queue.Queue[Answer | BaseException | None] = queue.Queue()
-        failures: Counter[str] = Counter()
-        stop = threading.Event()
-        thread = threading.Thread(
-            target=lambda: run_asking(self.options, prompts, arrived, failures, stop), daemon=True, name="asking"
-        )
+        asking = Asking(self.options, prompts, self.budget)
+        thread = threading.Thread(target=asking.run, daemon=True, name="asking")
         thread.start()
+        interrupted = False
         try:
-            while (answer := arrived.get()) is not None:
+            while True:
+                try:
+                    answer = asking.arrived.get()
+                except KeyboardInterrupt:
+                    if interrupted:
+                        raise
+                    logger.warning("stopping: the requests in flight are waited for; once more to abort")
+                    interrupted = True
+                    asking.stop.set()
+                    continue
+                if answer is None:
+                    break
                 if isinstance(answer, BaseException):
                     raise answer
                 yield answer
         finally:
-            stop.set()
+            asking.stop.set()
             thread.join()
-        if failures:
+        if interrupted:
+            raise KeyboardInterrupt
+        if asking.out_of_money:
             raise InputError(
-                f"{self.name} gave no reply to {sum(failures.values())} of {len(prompts)} prompts ({dict(failures)}): "
-                "run the same command again to ask for these alone"
+                f"{self.name} was stopped at max_cost {self.budget.limit:g} ({self.budget.committed:.2f} spent): what is "
+                "answered is kept; raise --max_cost and run the same command again"
+            )
+        if asking.failures:
+            raise InputError(
+                f"{self.name} gave no reply to {sum(asking.failures.values())} of {len(prompts)} prompts "
+                f"({dict(asking.failures)}): run the same command again to ask for these alone"
             )
 
     def close(self) -> None:
         """Nothing is held."""
 
 
-def run_asking(
-    options: EndpointOptions,
-    prompts: Sequence[Prompt],
-    arrived: queue.Queue[Any],
-    failures: Counter[str],
-    stop: threading.Event,
-) -> None:
-    """Ask for every prompt and put the answers into `arrived`; None at the end, an exception where all must fail."""
-    try:
-        asyncio.run(ask_prompts(options, prompts, arrived, failures, stop))
-    except BaseException as error:
-        arrived.put(error)
-    arrived.put(None)
+class Asking:
+    """Asks an endpoint for every prompt, in a thread of its own; the answers come into `arrived`.
 
+    `arrived` ends with None, after an exception where no request can succeed. `stop` ends it early.
+    """
 
-async def ask_prompts(
-    options: EndpointOptions,
-    prompts: Sequence[Prompt],
-    arrived: queue.Queue[Any],
-    failures: Counter[str],
-    stop: threading.Event,
-) -> None:
-    from alignkit.judges import ChatEndpoint, EndpointFailure
+    def __init__(self, options: EndpointOptions, prompts: Sequence[Prompt], budget: Budget) -> None:
+        self.options = options
+        self.prompts = prompts
+        self.budget = budget
+        self.arrived: queue.Queue[Answer | BaseException | None] = queue.Queue()
+        self.failures: Counter[str] = Counter()
+        self.stop = threading.Event()
+        self.out_of_money = False
 
-    waiting = iter(enumerate(prompts))
+    def run(self) -> None:
+        """The thread."""
+        try:
+            asyncio.run(self.ask_all())
+        except BaseException as error:
+            self.arrived.put(error)
+        self.arrived.put(None)
 
-    async def work(endpoint: ChatEndpoint) -> None:
+    async def ask_all(self) -> None:
+        from alignkit.judges import ChatEndpoint
+
+        waiting = iter(enumerate(self.prompts))
+        async with ChatEndpoint(self.options) as endpoint:
+            workers = min(self.options.max_concurrency, len(self.prompts))
+            await asyncio.gather(*(self.work(endpoint, waiting) for _ in range(workers)))
+
+    async def work(self, endpoint: ChatEndpoint, waiting: Iterator[tuple[int, Prompt]]) -> None:
+        from alignkit.judges import EndpointFailure
+
         for index, prompt in waiting:
-            if stop.is_set():
+            messages = as_messages(prompt)
+            completion = expected_completion(spent([]), self.options, USUAL_ANSWER_TOKENS)
+            expected = self.options.cost(round(prompt_tokens(messages)), round(completion))
+            if self.stop.is_set():
                 return
-            messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+            if not self.budget.take(expected):
+                self.out_of_money = True
+                self.stop.set()
+                return
             try:
                 reply = await endpoint.complete(messages)
             except EndpointFailure as failure:
-                failures[failure.kind] += 1
+                self.budget.settle(expected, None)
+                self.failures[failure.kind] += 1
                 logger.warning("prompt %d (from 0): %s", index, failure)
                 continue
+            self.budget.settle(expected, reply.cost)
             reason = "length" if reply.finish_reason == "length" else "stop"
-            arrived.put(Answer(index, reply.text, reason, reply.completion_tokens))
+            self.arrived.put(
+                Answer(index, reply.text, reason, reply.completion_tokens, reply.prompt_tokens, reply.cost)
+            )
 
-    async with ChatEndpoint(options) as endpoint:
-        await asyncio.gather(*(work(endpoint) for _ in range(min(options.max_concurrency, len(prompts)))))
+
+def as_messages(prompt: Prompt) -> list[dict[str, Any]]:
+    """A prompt as an endpoint takes it. Raises `InputError` for one that is given as tokens."""
+    if is_token_ids(prompt):
+        raise InputError("an endpoint takes messages, not tokens")
+    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [*prompt]
 
 
 def read_outputs(path: str, items: Sequence[Item]) -> dict[str, str]:

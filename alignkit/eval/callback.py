@@ -33,13 +33,15 @@ from .suites import Suite, load_suite
 logger = logging.getLogger(__name__)
 
 
-def add_eval_suite(trainer: Any, suites: str, batch_size: int | None = None) -> list[EvalSuiteCallback]:
+def add_eval_suite(
+    trainer: Any, suites: str, batch_size: int | None = None, max_new_tokens: int | None = None
+) -> list[EvalSuiteCallback]:
     """Add a callback per suite of `suites` ("math500:50,gsm8k:100") to a trainer; return them.
 
-    `batch_size`: questions answered at once by each process; default: the trainer's `per_device_eval_batch_size`. Raises
-    `InputError` for a suite that does not exist, is not graded, or whose data cannot be had.
+    `batch_size`: questions answered at once by each process; default: the trainer's `per_device_eval_batch_size`.
+    `max_new_tokens`: most tokens of an answer; default: the suite's. Raises `InputError` for a suite that does not exist, is not graded, or whose data cannot be had.
     """
-    callbacks = [EvalSuiteCallback(trainer, *own, batch_size) for own in parse_suites(suites)]
+    callbacks = [EvalSuiteCallback(trainer, *own, batch_size, max_new_tokens) for own in parse_suites(suites)]
     for callback in callbacks:
         trainer.add_callback(callback)
     return callbacks
@@ -64,13 +66,24 @@ class EvalSuiteCallback(TrainerCallback):
         trainer: gives the model, the tokenizer, the accelerator and the log.
         suite, items: what is asked.
         batch_size: completions generated at once by each process; None: the trainer's for evaluation.
+        max_new_tokens: most tokens of a completion; None: the suite's.
     """
 
-    def __init__(self, trainer: Any, suite: Suite, items: list[Item], batch_size: int | None = None) -> None:
+    def __init__(
+        self,
+        trainer: Any,
+        suite: Suite,
+        items: list[Item],
+        batch_size: int | None = None,
+        max_new_tokens: int | None = None,
+    ) -> None:
         self.trainer = trainer
         self.suite = suite
         self.items = items
         self.batch_size = batch_size or trainer.args.per_device_eval_batch_size
+        self.sampling = SamplingParams(
+            max_new_tokens=suite.max_new_tokens if max_new_tokens is None else max_new_tokens
+        )
         self.measured_at: int | None = None
         self.history: list[dict[str, float]] = []
 
@@ -134,8 +147,7 @@ class EvalSuiteCallback(TrainerCallback):
             generator = TransformersGenerator(model, tokenizer, self.batch_size)
             too_long = items_without_room(generator, items)
             asked = [item for item in items if item.item_id not in too_long]
-            sampling = SamplingParams(max_new_tokens=self.suite.max_new_tokens)
-            completions = list(generator.generate([item.prompt for item in asked], sampling)) if asked else []
+            completions = list(generator.generate([item.prompt for item in asked], self.sampling)) if asked else []
         finally:
             tokenizer.padding_side = side
         pool = shared_pool(tolerance=self.suite.tolerance)

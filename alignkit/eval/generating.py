@@ -14,7 +14,19 @@ from alignkit.errors import InputError
 from alignkit.generation import load_generator, load_tokenizer, prompt_hash, render_prompt
 from alignkit.generation.prompts import encode_prompt
 
-from .answering import ENDPOINT, OUTPUTS, WEIGHTS, Answer, EndpointGenerator, StoredOutputs, render_messages
+from .answering import (
+    ENDPOINT,
+    OUTPUTS,
+    USUAL_ANSWER_TOKENS,
+    WEIGHTS,
+    Answer,
+    EndpointGenerator,
+    StoredOutputs,
+    as_messages,
+    endpoint_options,
+    render_messages,
+)
+from .costs import Budget, estimate, money_spent
 from .items import Item
 from .plan import Plan, Run, read_json
 from .processes import Processes
@@ -28,6 +40,7 @@ Todo = Sequence[tuple[Item, int]]
 
 def generate_stage(plan: Plan, folder: Path) -> None:
     """Generate every completion of the plan that is not on disk yet. A model with nothing to do is not loaded."""
+    announce_cost(plan, folder)
     for run in plan.runs:
         generate_run(plan, run, folder)
 
@@ -55,6 +68,30 @@ def generate_run(plan: Plan, run: Run, folder: Path) -> None:
     processes.barrier()
 
 
+def announce_cost(plan: Plan, folder: Path) -> None:
+    """Log what the answers of each endpoint are expected to cost, and refuse what max_cost forbids, before the first paid
+    call. What has no price (a server of one's own) counts nothing."""
+    budget = Budget(plan.options.max_cost, money_spent(folder))
+    for run in plan.runs:
+        if run.source != ENDPOINT:
+            continue
+        done = generation_records(folder, run)
+        hashes = {item_id: prompt_hash(text) for item_id, text in render_prompts(plan, run).items()}
+        missing = [
+            as_messages(item.prompt)
+            for item in plan.items
+            for sample in range(plan.n_samples)
+            if (item.item_id, sample, hashes[item.item_id]) not in done
+        ]
+        options = endpoint_options(run.name, plan.sampling)
+        expected = estimate(missing, options, USUAL_ANSWER_TOKENS, list(done.values()))
+        if missing:
+            logger.warning("%s: answers of %s: %s", plan.suite.name, run.label, expected.describe())
+        if missing and expected.cost is not None:
+            budget.check(expected, run.label, "answering")
+            budget.committed += expected.cost
+
+
 def complete(plan: Plan, run: Run, folder: Path, todo: Todo, hashes: dict[str, str], processes: Processes) -> None:
     """Generate the completions of `todo` and record each as it comes."""
     from tqdm.auto import tqdm
@@ -62,24 +99,29 @@ def complete(plan: Plan, run: Run, folder: Path, todo: Todo, hashes: dict[str, s
     if not todo:
         return
     with generation_log(folder, run, processes.rank) as log:
-        generator = make_generator(plan, run, todo, processes)
+        generator = make_generator(plan, run, folder, todo, processes)
         too_long = items_without_room(generator, plan.items, plan.options.chat_template_kwargs)
         for item, sample in todo:
             if item.item_id in too_long:
                 log.append(generation_record(plan, run, item, sample, hashes, Answer(0, "", "length", 0)))
         if too_long:
             logger.warning(
-                "%s: the prompts of %d items fill the %d tokens of its context: no answer, counted as cut off",
-                run.label,
+                "%s: the prompts of %d items fill the %d tokens of %s's context: no answer, counted as cut off",
+                plan.suite.name,
                 len(too_long),
                 generator.max_positions,
+                run.label,
             )
         todo = [(item, sample) for item, sample in todo if item.item_id not in too_long]
         seeds = [plan.seed(item, sample) for item, sample in todo]
         completions = generator.generate([item.prompt for item, _ in todo], plan.sampling, seeds)
         tokens = 0
         with tqdm(
-            completions, desc=f"generate {run.label}", total=len(todo), unit="ans", disable=not processes.is_main
+            completions,
+            desc=f"{plan.suite.name}: generate {run.label}",
+            total=len(todo),
+            unit="ans",
+            disable=not processes.is_main,
         ) as bar:
             for completion in bar:
                 item, sample = todo[completion.index]
@@ -105,6 +147,7 @@ def generation_record(
         "model": run.name,
         "fingerprint": run.fingerprint,
         "model_fingerprint": run.model_fingerprint,
+        **({"prompt_tokens": completion.prompt_tokens, "cost": completion.cost} if run.source == ENDPOINT else {}),
     }
 
 
@@ -120,10 +163,12 @@ def items_without_room(
     return {item.item_id for item, tokens in encoded if len(tokens) >= limit}
 
 
-def make_generator(plan: Plan, run: Run, todo: Todo, processes: Processes) -> Any:
+def make_generator(plan: Plan, run: Run, folder: Path, todo: Todo, processes: Processes) -> Any:
     """What answers for a run: its loaded weights, its endpoint, or the outputs in its file."""
     if run.source == ENDPOINT:
-        return EndpointGenerator(run.name, plan.sampling, plan.options.concurrency)
+        already, limit = money_spent(folder), plan.options.max_cost
+        share = None if limit is None else already + (limit - already) / processes.size
+        return EndpointGenerator(run.name, plan.sampling, plan.options.concurrency, Budget(share, already))
     if run.source == OUTPUTS:
         outputs = plan.read_outputs(run)
         return StoredOutputs([outputs[item.item_id] for item, _ in todo])

@@ -44,7 +44,9 @@ def grade_run(plan: Plan, run: Run, folder: Path, pool: GradingPool) -> None:
         if not todo:
             return
         grades = pool.imap((item.gold, record["text"]) for item, record in todo)
-        bar = tqdm(zip(todo, grades, strict=True), desc=f"grade {run.label}", total=len(todo), unit="ans")
+        bar = tqdm(
+            zip(todo, grades, strict=True), desc=f"{plan.suite.name}: grade {run.label}", total=len(todo), unit="ans"
+        )
         for (item, record), grade in bar:
             item_id, sample, text_hash, gold_hash = grade_key(item, record)
             log.append(
@@ -68,7 +70,7 @@ def vote_run(plan: Plan, run: Run, folder: Path, pool: GradingPool) -> None:
 
     with vote_log(plan, run, folder) as log:
         todo = [row for row in read_grades(plan, run, folder) if vote_key(row[0], row[2]) not in log]
-        for item, _, grades in tqdm(todo, desc=f"vote {run.label}", unit="item", disable=not todo):
+        for item, _, grades in tqdm(todo, desc=f"{plan.suite.name}: vote {run.label}", unit="item", disable=not todo):
             answers = [grade["extracted"] if grade["status"] == "ok" else None for grade in grades]
             log.append(
                 {

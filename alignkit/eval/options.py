@@ -25,7 +25,9 @@ class EvalOptions:
         None, "keep the K likeliest tokens, 0 all (default: the suite's)", metavar="K", type=int
     )
     seed: int = option(0, "seed of the sampling", metavar="N", type=int)
-    protocol: str | None = option(None, "how the question is put (default: the suite's)", metavar="NAME")
+    protocol: str | None = option(
+        None, "how the question is put: bare, boxed-cot, qwen25-math (default: the suite's)", metavar="NAME"
+    )
     data: str | None = option(None, "the suite's data from this .jsonl, .jsonl.gz or .json file", metavar="FILE")
     backend: str = option("transformers", "what generates", choices=BACKENDS)
     batch_size: int = option(32, "completions generated at once (transformers backend)", metavar="N", type=int)
@@ -71,7 +73,10 @@ class EvalOptions:
         type=int,
     )
     max_cost: float | None = option(
-        None, "most money that judging may cost, in the currency of the judge's prices", metavar="SUM", type=float
+        None,
+        "most money that the records of --out may cost, answers of an endpoint and judging, in the currency of the prices",
+        metavar="SUM",
+        type=float,
     )
     gamed: str | None = option(
         None, "AlpacaEval 2: df_gamed.csv (default: the Hub's, else a flagged fallback)", metavar="FILE"
@@ -81,7 +86,7 @@ class EvalOptions:
     )
     engine: str = option(
         "alignkit",
-        "AlpacaEval 2: also run the alpaca-eval package itself on the same answers, in a process of its own (official)",
+        "AlpacaEval 2: official lets the alpaca-eval package judge and score the same answers, in a process of its own",
         choices=("alignkit", "official"),
     )
     task_folder: str | None = option(None, "lm_eval: a folder of further task files", metavar="DIR")

@@ -29,6 +29,8 @@ def qwen25_math(question: Messages) -> Messages:
     return [{"role": "system", "content": QWEN_SYSTEM}, *question]
 
 
+# Five worked examples, "Question: ... Answer:", string comparison: lm-eval has it for its tasks, data and filters included.
+LM_EVAL_PROTOCOL = "lm-eval-5shot"
 PROTOCOLS: dict[str, Callable[[Messages], Messages]] = {
     "bare": bare,
     "boxed-cot": boxed_cot,
@@ -38,6 +40,11 @@ PROTOCOLS: dict[str, Callable[[Messages], Messages]] = {
 
 def apply_protocol(name: str, question: Any) -> Messages:
     """Messages of a question (text, or messages) under the protocol `name`."""
+    if name == LM_EVAL_PROTOCOL:
+        raise InputError(
+            f"the protocol {name} is lm-eval's own, with its examples and its filters (strict: `####`, flexible: the last "
+            "number): run it as --suite lm_eval:gsm8k, with --num_fewshot 5"
+        )
     if name not in PROTOCOLS:
         near = difflib.get_close_matches(name, PROTOCOLS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(PROTOCOLS)}"

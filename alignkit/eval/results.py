@@ -27,7 +27,7 @@ class ModelResult:
 
     `accuracy` is the mean over items of the share of right samples (avg@n), with its bootstrap interval; `n` counts
     items, the other counts completions. `metrics` holds pass@k and maj@k where there are several samples; `groups` the
-    accuracy per value of the suite's grouping columns.
+    accuracy per value of the suite's grouping columns; `generating` calls, tokens and cost of an endpoint's answers.
     """
 
     name: str
@@ -49,6 +49,7 @@ class ModelResult:
     n_crash: int
     n_bad_gold: int
     mean_tokens: float
+    generating: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     groups: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 

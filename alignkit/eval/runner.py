@@ -17,10 +17,9 @@ from .plan import PLAN_FILE, Plan, make_plan, read_json, read_plan
 from .processes import Processes
 from .records import write_atomically
 from .results import ResultFiles
-from .suites import LM_EVAL, load_suite
+from .suites import LM_EVAL, SUITES_FILE, load_suite
 
 
-SUITES_FILE = "suites.json"
 # The stages of each kind of suite, in order.
 STAGES = {
     "math": ("generate", "grade", "score", "report"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .costs import spent
 from .grading import Graded, grader_settings, read_grades, read_votes
 from .plan import Plan, Run
 from .results import Comparison, ModelResult, Results
@@ -85,6 +87,7 @@ def score_run(plan: Plan, run: Run, folder: Path, rows: Graded, correct: np.ndar
         n_crash=statuses["crash"],
         n_bad_gold=statuses["bad_gold"],
         mean_tokens=sum(record["n_tokens"] for record in generations) / len(generations),
+        generating=asdict(spent(generations)),
         metrics=metrics,
         groups={column: group_table(plan, column, rows, correct) for column in plan.suite.group_by},
     )

@@ -9,6 +9,8 @@ from alignkit.errors import InputError
 
 
 LM_EVAL = "lm_eval:"
+# Names the suites of an output folder that holds several, each in a folder of its own.
+SUITES_FILE = "suites.json"
 
 
 @dataclass(frozen=True)

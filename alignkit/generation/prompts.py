@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from alignkit.errors import InputError
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Chat messages ({"role", "content"}), or a plain text that is given to the model as it is.
-Prompt = list[dict[str, str]] | str
+# Chat messages ({"role", "content"}), or a plain text or its tokens, which are given to the model as they are.
+Prompt = list[dict[str, str]] | str | list[int]
 
 
 def load_tokenizer(source: "ModelSource", chat_template: str | None = None, trust_remote_code: bool = False) -> Any:
@@ -38,9 +38,12 @@ def load_tokenizer(source: "ModelSource", chat_template: str | None = None, trus
 
 
 def render_prompt(tokenizer: Any, prompt: Prompt, chat_template_kwargs: dict[str, Any] | None = None) -> str:
-    """The text that the model reads: messages through the chat template with the generation prompt; text unchanged."""
+    """The text that the model reads: messages through the chat template with the generation prompt; text unchanged,
+    tokens decoded."""
     if isinstance(prompt, str):
         return prompt
+    if is_token_ids(prompt):
+        return tokenizer.decode(prompt)
     if not tokenizer.chat_template:
         raise InputError(
             f"the tokenizer of {tokenizer.name_or_path} has no chat template, so messages cannot be rendered: give one "
@@ -59,10 +62,18 @@ def render_prompt(tokenizer: Any, prompt: Prompt, chat_template_kwargs: dict[str
         ) from error
 
 
+def is_token_ids(prompt: Prompt) -> TypeGuard[list[int]]:
+    """Whether a prompt is given as tokens."""
+    return isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], int)
+
+
 def encode_prompt(tokenizer: Any, prompt: Prompt, chat_template_kwargs: dict[str, Any] | None = None) -> list[int]:
     """Token ids of a prompt. A rendered chat holds its special tokens already, so none is added to it."""
+    if is_token_ids(prompt):
+        return list(prompt)
     text = render_prompt(tokenizer, prompt, chat_template_kwargs)
-    return tokenizer(text, add_special_tokens=isinstance(prompt, str))["input_ids"]
+    # Not verbose: a text that is too long for the model is the caller's to speak of.
+    return tokenizer(text, add_special_tokens=isinstance(prompt, str), verbose=False)["input_ids"]
 
 
 def prompt_hash(rendered: str) -> str:

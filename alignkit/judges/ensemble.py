@@ -61,10 +61,18 @@ class EnsembleJudge(PointwiseJudge):
         check_lengths(prompts=prompts, responses=responses)
         if not len(prompts):
             return np.empty(0)
-        columns = self._member_scores(prompts, responses)
-        if self.normalization is not None:
-            mean, std = np.array(self.normalization).T
-            columns = (columns - mean) / std
+        return self.combined(self.member_scores(prompts, responses))
+
+    def member_scores(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> np.ndarray:
+        """Scores [M, K] of the K members on one scale, NaN where one failed."""
+        columns = self._raw_scores(prompts, responses)
+        if self.normalization is None:
+            return columns
+        mean, std = np.array(self.normalization).T
+        return (columns - mean) / std
+
+    def combined(self, columns: np.ndarray) -> np.ndarray:
+        """Scores [M] of what `member_scores` gave; a response that no member scored is NaN, kind "no_member"."""
         scores = combine(columns, self.objective, self.coef, self.unbiased)
         failed = int(np.isnan(scores).sum())
         if failed:
@@ -73,7 +81,7 @@ class EnsembleJudge(PointwiseJudge):
 
     def calibrate(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> list[tuple[float, float]]:
         """Set `normalization` to the mean and standard deviation of each member's scores on these responses."""
-        columns = self._member_scores(prompts, responses)
+        columns = self._raw_scores(prompts, responses)
         normalization = list(zip(np.nanmean(columns, axis=0), np.nanstd(columns, axis=0), strict=True))
         for judge, (_, std) in zip(self.judges, normalization, strict=True):
             if not std > 0:
@@ -87,8 +95,8 @@ class EnsembleJudge(PointwiseJudge):
         for judge in self.judges:
             judge.unload()
 
-    def _member_scores(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> np.ndarray:
-        """Scores [M, K] of the K members."""
+    def _raw_scores(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> np.ndarray:
+        """Scores [M, K] of the K members, as they are."""
         groups = [[response] for response in responses]
         return np.stack([judge.scores(prompts, groups)[:, 0] for judge in self.judges], axis=1)
 

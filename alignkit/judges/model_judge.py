@@ -48,6 +48,10 @@ class LocalModel:
             "max_length": self.max_length,
         }
 
+    @property
+    def is_loaded(self) -> bool:
+        return self._loaded is not None
+
     def load(self, loader: Any) -> Any:
         """The loaded model: `loader(source, options)`, called once."""
         if self._loaded is None:

@@ -15,8 +15,10 @@ from .base import Judge
 from .endpoint import EndpointOptions
 from .ensemble import EnsembleJudge, VotingJudge
 from .llm import LLMJudge, LLMScoreJudge
+from .members import is_ensemble
 from .pair_model import PairModelJudge
 from .pairrm import PairRMJudge
+from .reward_ensemble import RewardEnsembleJudge
 from .reward_model import RewardModelJudge
 from .rules import LengthJudge, RegexJudge
 from .side_by_side import LLMSideBySideJudge
@@ -25,6 +27,7 @@ from .side_by_side import LLMSideBySideJudge
 # How each kind is built: its class, and the dataclass whose fields may be given beside the class's own arguments.
 KINDS: dict[str, tuple[type[Judge], type[LoadOptions] | type[EndpointOptions] | None]] = {
     "reward_model": (RewardModelJudge, LoadOptions),
+    "reward_ensemble": (RewardEnsembleJudge, LoadOptions),
     "pair_model": (PairModelJudge, LoadOptions),
     "pairrm": (PairRMJudge, LoadOptions),
     "llm": (LLMJudge, EndpointOptions),
@@ -46,7 +49,7 @@ def load_judge(
     """Make the judge that `spec` describes. No model is loaded and nothing is asked yet.
 
     Args:
-        spec: a model folder, adapter folder or Hub name (a reward model); `KIND:MODEL` for another kind of local model,
+        spec: a model folder, adapter folder or Hub name (a reward model), or the folder of an ensemble of them; `KIND:MODEL` for another kind of local model,
             such as `pairrm:llm-blender/PairRM-hf`; a `.yaml`, `.yml` or `.json` file; or its
             content: `{"judge": KIND, ...}` with the arguments of the judge's class and, beside them, the fields of
             `LoadOptions` (local models) or `EndpointOptions` (endpoints). Members of "ensemble" and "vote" stand under
@@ -62,7 +65,7 @@ def load_judge(
             return load_judge(read_spec(Path(spec)), options, resolve, cache)
         kind, colon, model = spec.partition(":")
         if not colon or kind not in KINDS or KINDS[kind][1] is not LoadOptions:
-            kind, model = "reward_model", spec
+            kind, model = "reward_ensemble" if is_ensemble(spec) else "reward_model", spec
         return load_judge({"judge": kind, "model": model}, options, resolve, cache)
     given = dict(spec)
     kind = given.pop("judge", None)
@@ -75,6 +78,8 @@ def load_judge(
         given |= {name: value for name, value in (options or {}).items() if value is not None}
         if isinstance(given.get("model"), str):
             given["model"] = resolve(given["model"])
+        elif isinstance(given.get("model"), list):
+            given["model"] = [resolve(name) for name in given["model"]]
     if options_class is EndpointOptions and cache is not None:
         given.setdefault("cache", cache)
     arguments = {name for name in inspect.signature(judge_class).parameters if name != "options"}

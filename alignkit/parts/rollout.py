@@ -96,6 +96,26 @@ class RolloutBatch:
         """[N] bool, the completions that were cut off before they had ended."""
         return self.load["truncated"]()
 
+    @cached_property
+    def window_start(self) -> torch.Tensor:
+        """[N] first position that the current policy wrote, where responses are written over several windows."""
+        return self.load["window_start"]()
+
+    @cached_property
+    def unfinished(self) -> torch.Tensor:
+        """[N] bool, the responses that go on in the next window."""
+        return self.load["unfinished"]()
+
+    @cached_property
+    def baseline_rewards(self) -> torch.Tensor:
+        """[N, K] rewards of the baseline answer in each row; NaN for a row that has none, or needs none."""
+        return self.load["baseline_rewards"]()
+
+    @cached_property
+    def baseline_lengths(self) -> torch.Tensor:
+        """[N] tokens of these answers; 0 for a row without one."""
+        return self.load["baseline_lengths"]()
+
     def logps_under(self, name: str) -> torch.Tensor:
         """[N, T] log-probabilities of the sampled tokens under a further frozen model of the trainer."""
         return self.load["logps_under"](name)

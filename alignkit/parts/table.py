@@ -20,6 +20,7 @@ PARTS: dict[str, dict[str, str]] = {
         "grpo": "alignkit.parts.advantages.base:TRLAdvantages",
         "gae": "alignkit.parts.advantages.gae:GAEAdvantages",
         "rto": "alignkit.parts.advantages.rto:RTOAdvantages",
+        "egae": "alignkit.parts.advantages.egae:EGAEAdvantages",
         "gdpo": "alignkit.parts.advantages.gdpo:GDPOAdvantages",
         "copo": "alignkit.parts.advantages.copo:COPOAdvantages",
         "apo_asymmetric": "alignkit.parts.advantages.apo_asymmetric:APOAsymmetricAdvantages",
@@ -28,6 +29,7 @@ PARTS: dict[str, dict[str, str]] = {
         "riskpo": "alignkit.parts.advantages.riskpo:RiskPOAdvantages",
         "dcpo": "alignkit.parts.advantages.dcpo:DCPOAdvantages",
         "hapo": "alignkit.parts.advantages.hapo:HAPOAdvantages",
+        "cgpo": "alignkit.parts.advantages.cgpo:CGPOAdvantages",
     },
     "policy_loss": {
         "dapo": "alignkit.parts.policy_losses.trl:DAPOLoss",
@@ -44,6 +46,7 @@ PARTS: dict[str, dict[str, str]] = {
         "apo_asymmetric": "alignkit.parts.policy_losses.apo_asymmetric:APOAsymmetricLoss",
         "bapo": "alignkit.parts.policy_losses.bapo:BAPOLoss",
         "hapo": "alignkit.parts.policy_losses.hapo:HAPOLoss",
+        "cgpo": "alignkit.parts.policy_losses.cgpo:CGPOLoss",
     },
 }
 

@@ -73,6 +73,9 @@ def _check_data(run: Any, report: PreflightReport):
         report.rows_checked = validate_rows(train, specs, source=report.source)
         if evaluation is not None:
             validate_rows(evaluation, specs, source=f"{report.source} (split {run.script.dataset_test_split})")
+        check_rows = getattr(trainer_class, "check_rows", None)
+        if check_rows is not None:
+            check_rows(training, train)  # what else the trainer refuses before it loads a weight
         if report.rows is None and getattr(training, "precompute_ref_log_probs", False):
             raise InputError("`precompute_ref_log_probs` needs the whole data set; set it to false, or do not stream.")
     except InputError as error:

@@ -1,4 +1,4 @@
-"""Reward functions: by name, by path or as models; each behind a guard; the pool of killable grading workers.
+"""Reward functions and constraints: by name, by path or as models; each behind a guard; killable grading workers.
 
 `resolve_reward_funcs(entries)` turns the `reward_funcs` of a YAML into what TRL's trainers take. Importing this package
 imports none of the heavy libraries.
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 
 _EXPORTS = {
+    "CONSTRAINTS": "constraints",
     "REWARDS": "table",
     "Grade": "grading",
     "GradingPool": "grading",
@@ -19,11 +20,13 @@ _EXPORTS = {
     "RewardCheck": "self_check",
     "RewardError": "guard",
     "guard_reward": "guard",
+    "resolve_constraints": "constraints",
     "resolve_reward_funcs": "resolve",
     "self_check_rewards": "self_check",
 }
 
 __all__ = [
+    "CONSTRAINTS",
     "REWARDS",
     "Grade",
     "GradingPool",
@@ -34,11 +37,13 @@ __all__ = [
     "RewardCheck",
     "RewardError",
     "guard_reward",
+    "resolve_constraints",
     "resolve_reward_funcs",
     "self_check_rewards",
 ]
 
 if TYPE_CHECKING:
+    from .constraints import CONSTRAINTS, resolve_constraints
     from .grading import Grade, GradingPool, MathAccuracyReward
     from .guard import Guard, RewardError, guard_reward
     from .judged import JudgeReward

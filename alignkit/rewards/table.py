@@ -43,6 +43,10 @@ REWARDS: dict[str, NamedReward] = {
         f"{OURS}.lengths:CosineLengthReward", "math_accuracy, scaled with the length by a cosine (arXiv 2502.03373)"
     ),
     "brevity": NamedReward(f"{OURS}.lengths:BrevityReward", "1 for no tokens, falling to 0 at max_completion_length"),
+    "ensemble": NamedReward(
+        f"{OURS}.ensemble:EnsembleReward",
+        "an ensemble of reward models: mean, worst case (wco) or mean - coef * variance (uwo) (arXiv 2310.02743)",
+    ),
     "accuracy_reward": NamedReward(
         "trl.rewards:accuracy_reward", "TRL: math-verify against the column `solution`, in this process", False
     ),

@@ -18,7 +18,7 @@ Hook = Callable[[Run, Any], None]
 
 
 def train(run: Run, prepare: Sequence[Hook] = ()):
-    """Train as configured, save the model into `output_dir`, and return the trainer.
+    """Train as configured, save the model into `output_dir`, and return the trainer (of an ensemble, its state).
 
     Args:
         run: the configuration.
@@ -32,6 +32,10 @@ def train(run: Run, prepare: Sequence[Hook] = ()):
             "`eval_suite` is measured by `alignkit train` and `alignkit.cli.training`; called directly, "
             "`alignkit.trainers.launch.train` needs the hook `alignkit.cli.training.measure_suites`."
         )
+    if getattr(run.training, "ensemble", None) is not None:
+        from .reward_ensemble import train_ensemble
+
+        return train_ensemble(run)
     trainer = build_trainer(run)
     for hook in prepare:
         hook(run, trainer)

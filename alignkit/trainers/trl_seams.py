@@ -9,6 +9,7 @@ TRL_VERSION = "1.16.0"
 SEAMS: dict[str, dict[str, tuple[str, ...]]] = {
     "trl:DPOTrainer": {
         "_compute_loss": ("self", "model", "inputs", "return_outputs"),
+        "_prepare_dataset": ("self", "dataset", "processing_class", "args", "dataset_name"),
         "_precompute_ref_logps": ("self", "dataset", "name", "batch_size"),
         "_set_signature_columns_if_needed": ("self",),
         "compute_ref_log_probs": ("self", "model", "inputs"),
@@ -38,10 +39,14 @@ SEAMS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "transformers:Trainer": {
         "_get_output_dir": ("self", "trial"),
+        "_get_train_sampler": ("self", "train_dataset"),
+        "_load_rng_state": ("self", "checkpoint"),
+        "_prepare_inputs": ("self", "inputs"),
         "_push_from_checkpoint": ("self", "checkpoint_folder"),
         "_save": ("self", "output_dir", "state_dict"),
         "create_scheduler": ("self", "num_training_steps", "optimizer"),
         "_save_checkpoint": ("self", "model", "trial"),
+        "_save_rng_state": ("self", "output_dir"),
         "save_model": ("self", "output_dir", "_internal_call"),
     },
 }

@@ -18,6 +18,8 @@ REWARD_NOISE = 1.5
 # Brevity is minus the length in units of four characters: a worked answer costs as much as being right earns.
 CHARACTERS_PER_UNIT = 4
 EVEN_PAIR_SHARE = 0.12
+# What the prompts of the two tasks end in.
+TASKS = {"worked": "Show steps.", "terse": "Number only."}
 
 Row = dict[str, Any]
 
@@ -33,6 +35,20 @@ def assistant(text: str) -> list[dict[str, str]]:
 def math_row(problem: Problem) -> Row:
     """A verifiable problem: `prompt`, gold `answer` and the step-by-step `solution`."""
     return {"prompt": user(problem), "answer": problem.answer, "solution": problem.worked}
+
+
+def task_rows(problems: Sequence[Problem]) -> list[Row]:
+    """Problems of two tasks in turn, each asked for in the prompt: worked solutions, and the bare answer.
+
+    `baseline_completion` is what the task asks for: all steps, or the box alone.
+    """
+    rows = []
+    for index, problem in enumerate(problems):
+        task = tuple(TASKS)[index % len(TASKS)]
+        prompt = [{"role": "user", "content": f"{problem.text} {TASKS[task]}"}]
+        baseline = problem.worked if task == "worked" else f"\\boxed{{{problem.answer}}}"
+        rows.append({"prompt": prompt, "task": task, "answer": problem.answer, "baseline_completion": baseline})
+    return rows
 
 
 def sft_row(problem: Problem) -> Row:

@@ -93,6 +93,7 @@ def test_every_data_set_has_its_columns_and_a_useful_size():
             *("chosen_correctness", "rejected_correctness", "chosen_brevity", "rejected_brevity"),
         },
         "bundled/math": {"prompt", "answer", "solution"},
+        "bundled/math_tasks": {"prompt", "task", "answer", "baseline_completion"},
         "bundled/sft": {"prompt", "completion"},
         "bundled/math_eval": {"prompt", "answer", "solution"},
     }

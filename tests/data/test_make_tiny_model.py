@@ -54,6 +54,8 @@ def test_text_of_the_bundled_sets_is_what_the_script_draws(script):
     for name, to_row in {"math": script.math_row, "math_eval": script.math_row, "sft": script.sft_row}.items():
         lines = (BUNDLED_FOLDER / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
         assert lines[:50] == [json.dumps(to_row(problem)) for problem in drawn[name][:50]]
+    lines = (BUNDLED_FOLDER / "math_tasks.jsonl").read_text(encoding="utf-8").splitlines()
+    assert lines == list(map(json.dumps, script.task_rows(drawn["math"])))
 
 
 def test_splits_never_share_arithmetic(script):

@@ -279,6 +279,6 @@ def test_a_prompt_that_fills_the_context_is_counted_as_cut_off_and_ends_nothing(
     )
     model = run(bench, tmp_path, data)["good"]
     assert (model.n_correct, model.n_truncated, model.n_unparsable) == (18, 2, 2)
-    assert "the prompts of 2 items fill the 100 tokens of its context" in caplog.text
+    assert "tiny_math: the prompts of 2 items fill the 100 tokens of good's context" in caplog.text
     assert len(bench.asked["good"]) == 18
     assert figures(run(bench, tmp_path, data))["models"][0]["n_truncated"] == 2 and len(bench.asked["good"]) == 18

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scores:
-    """`controlled` is None where it cannot be fitted; `row_number` is the figure of the package's row-number rule, given
-    where rows are missing and it therefore differs."""
+    """`controlled` is None where it cannot be fitted; `row_number` is the figure of the package's row-number rule where
+    rows are missing, so that it differs, else None."""
 
     win: WinRate
     win_interval: tuple[float, float]
@@ -30,6 +30,13 @@ class Scores:
     row_number: float | None
     avg_length: int
     notes: list[str]
+
+    @property
+    def by_row_number(self) -> float | None:
+        """The figure of the package's row-number rule, which is `controlled` itself where no row is missing."""
+        if self.row_number is None and self.controlled is not None:
+            return self.controlled.value
+        return self.row_number
 
     def to_dict(self) -> dict[str, Any]:
         """The official names first, then what is ours."""
@@ -47,7 +54,7 @@ class Scores:
             "n_draws": self.win.n_draws,
             "win_rate_interval": list(self.win_interval),
             "length_controlled_winrate_interval": [controlled.ci_low, controlled.ci_high] if controlled else None,
-            "length_controlled_winrate_row_number_compat": self.row_number,
+            "length_controlled_winrate_row_number_compat": self.by_row_number,
             "length_control": asdict(controlled) if controlled else None,
             "notes": self.notes,
         }

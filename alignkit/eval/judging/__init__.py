@@ -2,5 +2,5 @@
 
 `benchmark.py` is the contract: a benchmark says which games are played about an item (messages, orders), how a reply is
 read and how verdicts become figures. `stage.py` plays the games that no record holds yet; `asking.py` is the
-asynchronous part; `spec.py` finds out who judges; `costs.py` estimates before the first paid call.
+asynchronous part; `spec.py` finds out who judges.
 """

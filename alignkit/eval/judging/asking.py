@@ -20,9 +20,9 @@ from alignkit.errors import InputError
 from alignkit.judges import ChatEndpoint, Completion, EndpointFailure, EndpointOptions
 from alignkit.judges.replies import why_unusable
 
+from ..costs import Budget, prompt_tokens
 from ..records import Record, RecordLog
 from .benchmark import Game, JudgedBenchmark
-from .costs import Budget, prompt_tokens
 
 
 logger = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class Asker:
         game, replies = open_game.game, open_game.replies
         while len(replies) < self.benchmark.attempts:
             messages = self.benchmark.follow_up(game, replies) if replies else game.messages
-            expected = self.options.cost(round(prompt_tokens(game)), round(self.expected_completion))
+            expected = self.options.cost(round(prompt_tokens(messages)), round(self.expected_completion))
             if not self.budget.take(expected):
                 self.outcome.out_of_money = self.stop = True
                 return

@@ -13,7 +13,7 @@ class JudgedModel:
 
     `n` counts items; `n_null` those without a verdict although the judge replied, `n_missing` those without a reply,
     `n_truncated` cut-off answers. `mean_length` is in characters. `groups` holds the mean share of the win, in percent,
-    per value of the suite's grouping columns; `judging` calls, tokens and cost.
+    per value of the suite's grouping columns; `judging` and `generating` (an endpoint's answers) calls, tokens and cost.
     """
 
     name: str
@@ -32,6 +32,7 @@ class JudgedModel:
     mean_tokens: float
     mean_length: float
     judging: dict[str, float]
+    generating: dict[str, float] = field(default_factory=dict)
     groups: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     leaderboard: list[dict[str, Any]] = field(default_factory=list)

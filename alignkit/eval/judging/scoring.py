@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
+from ..costs import spent
 from ..plan import Plan
 from ..scoring import describe_settings, estimate, versions
 from .benchmark import Figures, JudgedRun
-from .costs import spent
 from .results import JudgedComparison, JudgedModel, JudgedResults
 from .spec import EndpointJudge
 from .stage import judgment_log, plan_judge, read_judgments
@@ -78,6 +78,7 @@ def judged_model(plan: Plan, run: JudgedRun, figures: Figures, judging: dict[str
         mean_tokens=sum(record["n_tokens"] for record in generations) / len(generations),
         mean_length=sum(len(row.answer) for row in run.rows) / len(run.rows),
         judging=judging,
+        generating=asdict(spent(generations)),
         groups={column: group_table(plan, column, run, figures) for column in plan.suite.group_by},
         notes=notes,
         leaderboard=figures.leaderboard,

@@ -13,6 +13,7 @@ from alignkit.errors import InputError
 from alignkit.judges.replies import run_async
 
 from ..answering import OUTPUTS
+from ..costs import Budget, estimate, expected_completion, money_spent, spent
 from ..fingerprints import digest
 from ..generating import read_generations
 from ..items import Item
@@ -20,7 +21,6 @@ from ..plan import Plan, Run
 from ..records import Record, RecordLog
 from .asking import Asker, OpenGame, Outcome, reply_record
 from .benchmark import BOTH, Game, JudgedItem, JudgedRun
-from .costs import Budget, estimate, spent
 from .spec import EndpointJudge, LocalJudge, resolve_judge
 
 
@@ -42,8 +42,7 @@ def judge_stage(plan: Plan, folder: Path) -> None:
         for run in plan.runs:
             judge_officially(plan, run, folder, judge)
         return
-    already = sum(spent(judgment_log(run, folder, judge).records.values()).cost for run in plan.runs)
-    budget = Budget(plan.options.max_cost, already)
+    budget = Budget(plan.options.max_cost, money_spent(folder))
     left = Outcome()
     for run in plan.runs:
         outcome = judge_run(plan, run, folder, judge, budget)
@@ -73,9 +72,10 @@ def announce_cost(plan: Plan, folder: Path, judge: EndpointJudge) -> None:
         pending += [open_game.game for open_game in open_games(plan, run, folder, judge, log)]
     if not pending:
         return
-    expected = estimate(pending, judge.options, plan.benchmark.completion_tokens, known)
-    logger.warning("judging with %s: %s", judge.name, expected.describe())
-    Budget(plan.options.max_cost, spent(known).cost).check(expected, judge.name)
+    messages = [game.messages for game in pending]
+    expected = estimate(messages, judge.options, plan.benchmark.completion_tokens, known)
+    logger.warning("%s: judging with %s: %s", plan.suite.name, judge.name, expected.describe())
+    Budget(plan.options.max_cost, money_spent(folder)).check(expected, judge.name)
 
 
 def judge_run(plan: Plan, run: Run, folder: Path, judge: EndpointJudge, budget: Budget) -> Outcome:
@@ -85,11 +85,9 @@ def judge_run(plan: Plan, run: Run, folder: Path, judge: EndpointJudge, budget: 
         total = sum(len(games) for _, _, games in played(plan, run, folder, judge))
         if not games:
             return Outcome()
-        known = spent(log.records.values())
-        mean = known.completion_tokens / known.calls if known.calls else plan.benchmark.completion_tokens
-        asker = Asker(
-            plan.benchmark, judge.options, log, budget, f"judge {run.label}", total - len(games), min(mean, 1e6)
-        )
+        usual = expected_completion(spent(log.records.values()), judge.options, plan.benchmark.completion_tokens)
+        title = f"{plan.suite.name}: judge {run.label}"
+        asker = Asker(plan.benchmark, judge.options, log, budget, title, total - len(games), usual)
         return run_async(lambda: asker.play(games))
 
 
@@ -125,7 +123,9 @@ def judge_locally(plan: Plan, run: Run, folder: Path, judge: LocalJudge) -> None
             and (local_key(judge, item, answer), 0) not in log
             and (key := local_key(judge, item, answer))
         ]
-        for start in tqdm(range(0, len(todo), BLOCK_ITEMS), desc=f"judge {run.label}", disable=not todo):
+        for start in tqdm(
+            range(0, len(todo), BLOCK_ITEMS), desc=f"{plan.suite.name}: judge {run.label}", disable=not todo
+        ):
             block = todo[start : start + BLOCK_ITEMS]
             scores = judge.judge.compare_batch(
                 [item.prompt for item, _, _ in block],

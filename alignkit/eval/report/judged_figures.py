@@ -75,6 +75,7 @@ def win_rate_by_length(points: dict[str, list[tuple[int, float]]]) -> str:
             y = [100 * sum(share for _, share in group) / len(group) for group in groups]
             axes.plot(x, y, "o-", color=LINES[place % len(LINES)], markersize=3, label=shorten_label(label, 30))
         axes.set_ylim(-4, 104)
+        axes.locator_params(axis="x", nbins=5)
         axes.set_xlabel("characters more than the baseline's answer")
         axes.set_ylabel("win rate, %")
         if any(points.values()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..judging.results import JudgedResults
-from .formatting import escape, row, table_head
+from .formatting import answers_cost, escape, paid, row, table_head
 
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def render_judged_markdown(results: JudgedResults, view: JudgedView) -> str:
     for model in results.models:
         cells = [format_metric(model.metrics.get(name)) for name in names]
         counts = [f"{model.mean_length:.0f}", str(model.n_null + model.n_missing), str(model.n_truncated)]
-        lines.append(row([escape(model.label), *cells, *counts, cost(model.judging)]))
+        lines.append(row([escape(model.label), *cells, *counts, paid(model.judging)]))
     if results.comparisons:
         lines += ["", "## Paired differences", "", *table_head(["model", "against", "points", "interval", "items"])]
         for own in results.comparisons:
@@ -49,12 +49,7 @@ def render_judged_markdown(results: JudgedResults, view: JudgedView) -> str:
     lines += [f"- {name} {number}" for name, number in results.versions.items()]
     for model in results.models:
         details = ", ".join(f"{name} {escape(str(value))}" for name, value in model.details.items())
-        lines.append(f"- {escape(model.name)}: run {model.fingerprint}, model {model.model_fingerprint}; {details}")
+        lines.append(
+            f"- {escape(model.name)}: run {model.fingerprint}, model {model.model_fingerprint}; {details}{answers_cost(model)}"
+        )
     return "\n".join(lines) + "\n"
-
-
-def cost(judging: dict[str, float]) -> str:
-    """What judging one model cost, or the tokens where no price is known."""
-    if judging["unpriced"]:
-        return f"{judging['prompt_tokens']:,.0f} + {judging['completion_tokens']:,.0f} tokens, price unknown"
-    return f"{judging['cost']:.2f} ({judging['calls']:.0f} calls)"

@@ -1,7 +1,7 @@
 """A graded suite in `report.md`: the figures as tables, for a terminal, a pull request or a model card."""
 
 from ..results import Comparison, Results
-from .formatting import escape, interval, percent, points, row, table_head
+from .formatting import answers_cost, escape, interval, percent, points, row, table_head
 from .view import View
 
 
@@ -43,7 +43,10 @@ def render_markdown(results: Results, view: View) -> str:
     lines += ["", "## Settings", ""]
     lines += [f"- {name}: {escape(str(value))}" for name, value in results.settings.items() if value not in (None, "")]
     lines += [f"- {name} {number}" for name, number in results.versions.items()]
-    lines += [f"- {escape(m.name)}: run {m.fingerprint}, model {m.model_fingerprint}" for m in results.models]
+    lines += [
+        f"- {escape(m.name)}: run {m.fingerprint}, model {m.model_fingerprint}{answers_cost(m)}"
+        for m in results.models
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..records import write_atomically
 from ..results import report_paths
-from .formatting import escape, interval, percent, points, row, table_head
+from .formatting import answers_cost, escape, interval, percent, points, row, table_head
 
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def template(name: str) -> jinja2.Template:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {"percent": percent, "points": points}
-    environment.globals["interval"] = interval
+    environment.globals |= {"interval": interval, "answers_cost": answers_cost}
     return environment.from_string((files(__package__) / name).read_text(encoding="utf-8"))
 
 

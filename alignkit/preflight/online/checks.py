@@ -77,6 +77,7 @@ def _check_data(run: Any, rewards: ResolvedRewards | None, report: OnlineReport)
         report.columns = run.method.columns
         report.rows_checked = validate_rows(train, specs, source=report.source)
         splits = {report.source: train}
+        training.check_columns(_columns(train), report.source)
         if evaluation is not None:
             splits[f"{report.source} (split {run.script.dataset_test_split})"] = evaluation
             validate_rows(evaluation, specs, source=list(splits)[1])

@@ -34,7 +34,7 @@ class CriticPlan:
         if self.kind == "shared_head":
             return 0.0
         if self.census is None:
-            return activation_bytes(census, settings)  # type: ignore[arg-type]
+            return activation_bytes(census, settings)
         own = replace(settings, peft=False, weight_bytes=4, quantisation="none", sharding="none")
         return activation_bytes(self.census, own)
 

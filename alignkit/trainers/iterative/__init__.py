@@ -20,7 +20,10 @@ LOOPS = {
 }
 
 # Method key -> module whose `run_loop` runs its stages, where that is not the loop of this room.
-RUNNERS = {"mpo": "alignkit.trainers.two_stage.launch"}
+RUNNERS = {
+    "mpo": "alignkit.trainers.two_stage.launch",
+    "direct_advantage": "alignkit.trainers.steps.launch",
+}
 
 
 def loop_runner(key: str) -> str:

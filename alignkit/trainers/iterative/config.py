@@ -4,10 +4,11 @@ import os
 from dataclasses import dataclass, field
 
 from ...objectives.arguments import require_range
+from .sampling_fields import SamplingFields
 
 
 @dataclass
-class LoopFields:
+class LoopFields(SamplingFields):
     """Mixin of the loop configurations; the other base is the configuration of the method's trainer.
 
     The trainer's `seed` is the base seed of the loop, and its `output_dir` the folder of the run.
@@ -19,29 +20,11 @@ class LoopFields:
     num_generations: int = field(
         default=5, metadata={"help": "Responses K sampled for each prompt. Valid: at least 2."}
     )
-    temperature: float = field(
-        default=1.0, metadata={"help": "Sampling temperature of the responses. Valid: above 0."}
-    )
-    top_p: float = field(
-        default=1.0, metadata={"help": "Sample from the most likely tokens of this total probability. Valid: (0, 1]."}
-    )
-    top_k: int = field(
-        default=0, metadata={"help": "Sample from this many most likely tokens; 0 means all. Valid: at least 0."}
-    )
     max_completion_length: int = field(
         default=512,
         metadata={
             "help": "Longest response in tokens. One that is cut there is left out of the pairs. Valid: at least 1."
         },
-    )
-    generation_batch_size: int = field(
-        default=32, metadata={"help": "Responses sampled at once by transformers. Valid: at least 1."}
-    )
-    use_vllm: bool = field(
-        default=False, metadata={"help": "Sample with vLLM, where it is installed, instead of transformers."}
-    )
-    vllm_gpu_memory_utilization: float = field(
-        default=0.9, metadata={"help": "Share of the GPU memory that vLLM takes while it samples. Valid: (0, 1]."}
     )
     judge: str | None = field(
         default=None,
@@ -102,16 +85,13 @@ class LoopFields:
 
     def __post_init__(self):
         super().__post_init__()  # type: ignore[misc]  # the trainer's configuration, the other base
-        for name in ("num_iterations", "max_completion_length", "generation_batch_size", "judge_batch_size"):
-            require_range(name, getattr(self, name), 1)
+        self.check_sampling()
+        require_range("num_iterations", self.num_iterations, 1)
+        require_range("judge_batch_size", self.judge_batch_size, 1)
         require_range("num_eval_prompts", self.num_eval_prompts, 1)
         require_range("num_processes", self.num_processes, 1)
         if self.accelerate_config is not None and not os.path.isfile(self.accelerate_config):
             raise ValueError(f"`accelerate_config` is {self.accelerate_config!r}: there is no such file.")
-        require_range("temperature", self.temperature, 0.0, low_open=True)
-        require_range("top_p", self.top_p, 0.0, 1.0, low_open=True)
-        require_range("top_k", self.top_k, 0)
-        require_range("vllm_gpu_memory_utilization", self.vllm_gpu_memory_utilization, 0.0, 1.0, low_open=True)
         if self.num_prompts is not None:
             require_range("num_prompts", self.num_prompts, 1)
         if self.eval_temperature is not None:

@@ -45,7 +45,15 @@ class OnlineTrainer(
             args = OnlineConfig(output_dir=f"outputs/{self.method_key or 'online'}")
         self.parts = {slot: choice.build(args.seed) for slot, choice in args.chosen_parts.items()}
         rewards = resolve_rewards(reward_funcs, args)
-        super().__init__(model=model, reward_funcs=rewards, args=args, **kwargs)
+        beta = args.beta
+        # TRL loads a reference only for a KL in the loss; what else is measured against one needs it too.
+        if args.needs_reference:
+            args.beta = beta or 1.0
+        try:
+            super().__init__(model=model, reward_funcs=rewards, args=args, **kwargs)
+        finally:
+            args.beta = beta
+        self.beta = beta
         for part in self.parts.values():
             part.check_rewards(self.reward_func_names)
         for sentence in args.warnings():

@@ -1,12 +1,15 @@
 """OnlineConfig: `trl.GRPOConfig`, the seven slots, and the rewards by name."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from trl.trainer.grpo_config import GRPOConfig as TRLGRPOConfig
 
 from ...config.planning import planned_processes
+from ...rewards import ResolvedRewards
 from ..devices import default_bf16
+from .rewards import weighted_rewards
 from .slots import SlotChoice, apply_settings, check_parts, choose_parts, warn_of_parts
 
 
@@ -92,6 +95,13 @@ class OnlineConfig(TRLGRPOConfig):
     def needs_reference(self) -> bool:
         """Whether anything is measured against a frozen reference."""
         return self.beta != 0.0
+
+    def rewards_of(self, given: Any) -> ResolvedRewards:
+        """The reward functions of the run; `given` is `reward_funcs`, of this configuration or of the trainer's caller."""
+        return weighted_rewards(given, self)
+
+    def check_columns(self, columns: Sequence[str], source: str) -> None:
+        """Raise `InputError` where the data set `source` lacks a column that the method reads."""
 
     def frozen_models(self) -> dict[str, str | None]:
         """Further frozen models that the run reads, {field: folder or Hub name}; None where one is missing."""

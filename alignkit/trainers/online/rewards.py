@@ -19,12 +19,20 @@ def resolve_rewards(reward_funcs: Any, args: Any) -> list[Any]:
 
 def named_rewards(reward_funcs: Any, args: Any) -> ResolvedRewards:
     """The same with the names under which they are logged, `args` left as it is."""
-    given = args.reward_funcs if reward_funcs is None else reward_funcs
-    entries = given if isinstance(given, (list, tuple)) else [given]
+    return args.rewards_of(args.reward_funcs if reward_funcs is None else reward_funcs)
+
+
+def require_rewards(given: Any) -> list[Any]:
+    """The entries of `reward_funcs` as a list; `InputError` where there is none."""
     if not given:
         raise InputError(
             "`reward_funcs` is missing: name what scores the completions, e.g. `reward_funcs: [math_accuracy]` "
             "(`alignkit rewards` lists the names)."
         )
-    resolved = resolve_reward_funcs(entries, deadline=args.reward_deadline)
+    return list(given) if isinstance(given, (list, tuple)) else [given]
+
+
+def weighted_rewards(given: Any, args: Any) -> ResolvedRewards:
+    """The entries of `reward_funcs` resolved, with the weights that they or `args.reward_weights` give."""
+    resolved = resolve_reward_funcs(require_rewards(given), deadline=args.reward_deadline)
     return replace(resolved, weights=resolved.merged_weights(args.reward_weights))

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object
+from trl.trainer.utils import use_adapter
 
 from ...objectives.groups import sum_rewards
 from ...objectives.precision import as_full_float
@@ -91,6 +92,7 @@ class RolloutsMixin(RoundsMixin):
             mask = torch.arange(int(written.max()), device=written.device) < written[:, None]
         else:
             mask = self._gather_tokens(loss_mask(output).bool())
+            load["ref_logps"] = lambda: self._gather_tokens(self.reference_logps(output))
             load["old_logps"] = lambda: self._gather_tokens(output["old_per_token_logps"])
             load["truncated"] = lambda: self.accelerator.gather(self._truncated(output))
             load["tempered_logps"] = lambda temperature: self._gather_tokens(self._tempered_logps(output, temperature))
@@ -161,7 +163,13 @@ class RolloutsMixin(RoundsMixin):
 
     def reference_logps(self, output: dict[str, Any]) -> torch.Tensor | None:
         """[n, t] log-probabilities of the completions under the reference; None where the run has none."""
-        return output.get("ref_per_token_logps") if self.beta != 0.0 else None  # type: ignore[attr-defined]
+        if not self.args.needs_reference or "ref_per_token_logps" in output:
+            return output.get("ref_per_token_logps")
+        if self.ref_model is not None:  # type: ignore[attr-defined]
+            return self._token_logps(output, self.ref_model)  # type: ignore[attr-defined]
+        policy = self.accelerator.unwrap_model(self.model)
+        with use_adapter(policy, adapter_name="ref" if "ref" in policy.peft_config else None):
+            return self._token_logps(output)
 
     def _forward_fields(self, output: dict[str, Any]) -> dict[str, Any]:
         """What the model's forward takes beside tokens: the fields of images, where there are any."""

@@ -56,6 +56,10 @@ class OnlineStateMixin:
             save_file(tensors, os.path.join(folder, TENSOR_FILE))
             with open(os.path.join(folder, STATE_FILE), "w", encoding="utf-8") as file:
                 json.dump(state, file, indent=1)
+        self._save_more(folder)
+
+    def _save_more(self, folder: str) -> None:
+        """Write what a method keeps beside the parts into a checkpoint that is not finished yet; every process calls it."""
 
     def _load_optimizer_and_scheduler(self, checkpoint) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]

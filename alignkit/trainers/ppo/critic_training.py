@@ -12,7 +12,6 @@ from accelerate.utils import broadcast
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import get_scheduler
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ...errors import InputError
 from ...objectives.values import value_loss as token_value_losses
@@ -173,22 +172,25 @@ class CriticMixin:
 
     @contextlib.contextmanager
     def _policy_adapters_alone(self) -> Iterator[None]:
-        """Hide the adapters that are not the policy's: a saved model is the policy, and nothing that lies beside it."""
-        known = getattr(self.accelerator.unwrap_model(self.model), "peft_config", {})
-        hidden = {name: known.pop(name) for name in [*known] if name not in ("default", "ref")}
+        """Save the policy's adapters alone: a saved model is the policy, and nothing that lies beside it.
+
+        peft must know the others all the same: it leaves out of the file what belongs to an adapter that it knows.
+        """
+        policy = self.accelerator.unwrap_model(self.model)
+        names = [name for name in getattr(policy, "peft_config", {}) if name in ("default", "ref")]
+        if not names:
+            yield
+            return
+        policy.save_pretrained = functools.partial(policy.save_pretrained, selected_adapters=names)
         try:
             yield
         finally:
-            known.update(hidden)
+            del policy.save_pretrained  # the method of the class again
 
-    def _save_checkpoint(self, model, trial) -> None:
-        super()._save_checkpoint(model, trial)  # type: ignore[misc]
+    def _save_more(self, folder: str) -> None:
+        super()._save_more(folder)  # type: ignore[misc]
         if not self.args.should_save:
             return
-        folder = os.path.join(
-            self._get_output_dir(trial),  # type: ignore[attr-defined]
-            f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}",
-        )
         weights = {name: value.cpu().contiguous().clone() for name, value in self.critic.state().items()}
         save_file(weights, os.path.join(folder, WEIGHTS_FILE), metadata={"critic": self.critic.kind})
         states = {"optimizer": self.critic_optimizer.state_dict(), "scheduler": self.critic_scheduler.state_dict()}

@@ -75,7 +75,10 @@ class MPOConfig(_BaseConfig):
     )
     rl_trainer: str = field(
         default="rloo",
-        metadata={"help": "Trainer of the second stage. rloo: the paper's objective without a critic."},
+        metadata={
+            "help": "Trainer of the second stage. rloo: the paper's objective without a critic; ppo: with one, as in the "
+            "paper (`rl: {critic: adapter}` with LoRA)."
+        },
     )
     dpo: dict[str, Any] = field(
         default_factory=dict,

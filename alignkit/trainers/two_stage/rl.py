@@ -1,12 +1,29 @@
 """The second stage's trainers, by name. A new one is a line in `RL_TRAINERS` and takes the arguments of RLOO's."""
 
 import importlib
-from typing import Any
+from typing import Any, NamedTuple
 
 
-# Name -> "module:Config", "module:Trainer". The trainer takes model, reward_funcs, args, train_dataset, peft_config and
-# quantization_config, and its config has `beta`, the weight of the KL to the reference.
-RL_TRAINERS = {"rloo": ("alignkit.trainers.two_stage.rloo:RLOOConfig", "alignkit.trainers.two_stage.rloo:RLOOTrainer")}
+class RLStage(NamedTuple):
+    """A trainer of the second stage.
+
+    Attributes:
+        config, trainer: `"module:Class"`; the trainer takes model, reward_funcs, args, train_dataset, peft_config and
+            quantization_config.
+        kl_field: field of its config that weighs the KL to the reference in the reward.
+    """
+
+    config: str
+    trainer: str
+    kl_field: str
+
+
+RL_TRAINERS = {
+    "rloo": RLStage(
+        "alignkit.trainers.two_stage.rloo:RLOOConfig", "alignkit.trainers.two_stage.rloo:RLOOTrainer", "beta"
+    ),
+    "ppo": RLStage("alignkit.trainers.ppo.config:PPOConfig", "alignkit.trainers.ppo.base:PPOTrainer", "kl_coef"),
+}
 
 
 def load_rl(name: str) -> tuple[type, type]:
@@ -16,8 +33,8 @@ def load_rl(name: str) -> tuple[type, type]:
         module, attribute = path.split(":")
         return getattr(importlib.import_module(module), attribute)
 
-    config, trainer = RL_TRAINERS[name]
-    return load(config), load(trainer)
+    stage = RL_TRAINERS[name]
+    return load(stage.config), load(stage.trainer)
 
 
 def check_start(trainer: Any, start: str) -> None:

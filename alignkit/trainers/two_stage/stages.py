@@ -26,6 +26,7 @@ WATCHED = (
     "rewards/accuracies",
     "reward",
     "kl",
+    "objective/kl",
     "rewards/reward/none",
     "completions/mean_length",
 )
@@ -78,39 +79,46 @@ def stage_training(run: Run, stage: str, folder: Path) -> Any:
     Raises `InputError` naming a field that the stage's trainer does not have, or a value it refuses.
     """
     config = run.training
-    path = get("dpo").config if stage == "dpo" else RL_TRAINERS[config.rl_trainer][0]
+    path = get("dpo").config if stage == "dpo" else RL_TRAINERS[config.rl_trainer].config
     config_class = get("dpo").load_config() if stage == "dpo" else load_rl(config.rl_trainer)[0]
-    own = own_fields(getattr(config, stage), path, config_class, stage)
+    strength = "beta" if stage == "dpo" else RL_TRAINERS[config.rl_trainer].kl_field
+    reserved = {strength: f"set `beta_{stage}`"}
+    own = own_fields(getattr(config, stage), path, config_class, stage, reserved)
     beta = config.beta_dpo if stage == "dpo" else config.beta_rl
     output_dir = str(folder / f"{stage}_training")
     try:
         return stage_config(
             run,
             config_class,
-            {"seed": config.seed, "logging_first_step": True, **own, "output_dir": output_dir, "beta": beta},
+            {"seed": config.seed, "logging_first_step": True, **own, "output_dir": output_dir, strength: beta},
         )
     except (ValueError, TypeError) as error:
         raise InputError(f"stage `{stage}`: {' '.join(str(error).split())}") from error
 
 
-def own_fields(given: dict[str, Any], path: str, config_class: type, stage: str) -> dict[str, Any]:
-    """The fields under `dpo` or `rl`, converted to what the trainer's config expects."""
+def own_fields(
+    given: dict[str, Any], path: str, config_class: type, stage: str, reserved: dict[str, str]
+) -> dict[str, Any]:
+    """The fields under the name of a stage, converted to what its trainer's config expects.
+
+    `reserved` holds those that the run itself sets, {field: what to do instead}.
+    """
     import typing
 
     known = class_fields(path)
     kinds = typing.get_type_hints(config_class)
     for name in given:
-        if name not in known or name == "beta":
-            hint = f"set `beta_{stage}`" if name == "beta" else nearest(str(name), known)
+        if name not in known or name in reserved:
+            hint = reserved.get(name) or nearest(str(name), known)
             raise InputError(f"`{stage}` has no field `{name}`; {hint}")
     return {name: _convert(value, kinds[name], f"`{stage}`: `{name}`") for name, value in given.items()}
 
 
-def train_stage(folder: Path, stage: str, trainer: Any) -> None:
-    """Train, or go on from the newest checkpoint, and write the model to `stage/` and its numbers beside it."""
+def train_stage(folder: Path, stage: str, trainer: Any, watched: tuple[str, ...] = WATCHED) -> None:
+    """Train, or go on from the newest checkpoint, and write the model to `stage/` and its `watched` numbers beside it."""
     output_dir = folder / f"{stage}_training"
     trainer.train(resume_from_checkpoint=any(output_dir.glob("checkpoint-*")))
-    write_text(folder / f"{stage}_metrics.json", dump(train_metrics(trainer)))
+    write_text(folder / f"{stage}_metrics.json", dump(train_metrics(trainer, watched)))
     drop_reference_adapter(trainer)
     target = temporary_path(folder / stage)
     shutil.rmtree(target, ignore_errors=True)
@@ -123,10 +131,10 @@ def train_stage(folder: Path, stage: str, trainer: Any) -> None:
     remove(output_dir)
 
 
-def train_metrics(trainer: Any) -> dict[str, Any]:
+def train_metrics(trainer: Any, watched: tuple[str, ...]) -> dict[str, Any]:
     """Steps, and the watched numbers at the first and the last step that logged them."""
     metrics: dict[str, Any] = {"steps": trainer.state.global_step, "rows": len(trainer.train_dataset)}
-    for name in WATCHED:
+    for name in watched:
         values = [entry[name] for entry in trainer.state.log_history if name in entry]
         if values:
             metrics[f"first_{name}"], metrics[f"last_{name}"] = values[0], values[-1]

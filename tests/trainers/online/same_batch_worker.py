@@ -57,7 +57,7 @@ def advantages(task: dict, name: str) -> dict:
     output = trainer._generate_and_score_completions(rows[first : first + local])
     estimator = trainer.parts.get("advantage")
     names = ["advantages", *(estimator.extras(estimator.config) if estimator else ())]
-    names += [key for key in ("old_values", "returns") if key in output]
+    names += ["returns"] if "returns" in output else []  # what a critic's values went into
     return {
         key: (trainer._gather_tokens if output[key].dim() == 2 else trainer.accelerator.gather)(output[key])
         for key in names

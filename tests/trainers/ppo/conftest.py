@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "online"))
 
 import pytest
 import torch
+from shaken import shake
 
 
 @pytest.fixture
@@ -44,3 +45,21 @@ def rollouts():
         return trainer._generate_and_score_completions(rows)
 
     return generate
+
+
+@pytest.fixture
+def adapter(bundled_model_dir, tmp_path):
+    """A random LoRA adapter on the bundled model, with dropout, in a folder."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    def save(name="dpo", std=0.1):
+        model = AutoModelForCausalLM.from_pretrained(bundled_model_dir)
+        lora = LoraConfig(r=4, target_modules="all-linear", lora_dropout=0.3, task_type="CAUSAL_LM")
+        torch.manual_seed(0)
+        model = get_peft_model(model, lora)
+        shake(model, std)
+        model.save_pretrained(tmp_path / name)
+        return str(tmp_path / name)
+
+    return save

@@ -4,6 +4,7 @@ import os
 
 import pytest
 import torch
+from launched_runs import weights
 from online_worker import reward
 from shaken import shake
 
@@ -60,6 +61,7 @@ def test_every_critic_trains_and_saves_the_policy_alone(make, critic, lora):
     saved = set(os.listdir(trainer.args.output_dir))
     assert ("adapter_model.safetensors" if lora else "model.safetensors") in saved
     assert not any("critic" in name for name in saved)
+    assert not any(".critic." in name for name in weights(trainer.args.output_dir))
 
 
 @pytest.mark.parametrize("critic", ["separate", "adapter"])

@@ -31,9 +31,9 @@ CONFIG = {
 }
 
 
-def task_of(model, folder, critic, lora, **changes):
+def task_of(model, folder, critic, lora, key="ppo", **changes):
     config = {**CONFIG, "critic": critic, **changes}
-    return {"model": model, "key": "ppo", "rows": 8, "lora": lora, "output_dir": str(folder), "config": config}
+    return {"model": model, "key": key, "rows": 8, "lora": lora, "output_dir": str(folder), "config": config}
 
 
 def assert_equal_runs(left, right):
@@ -64,6 +64,17 @@ def test_stopped_and_resumed_equals_uninterrupted(bundled_model_dir, tmp_path, c
     (whole / "checkpoint-3").rename(cut / "checkpoint-3")
     assert not (cut / "checkpoint-3" / "critic").exists()
     run({**task_of(bundled_model_dir, cut, critic, lora), "resume": True})
+    assert_equal_runs(whole, cut)
+
+
+def test_rto_stopped_and_resumed_equals_uninterrupted(bundled_model_dir, tmp_path, adapter):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    more = {"key": "rto", "dpo_model": adapter()}
+    run(task_of(bundled_model_dir, whole, "adapter", True, **more))
+    cut.mkdir()
+    (whole / "checkpoint-3").rename(cut / "checkpoint-3")
+    assert not (cut / "checkpoint-3" / "dpo").exists()
+    run({**task_of(bundled_model_dir, cut, "adapter", True, **more), "resume": True})
     assert_equal_runs(whole, cut)
 
 

@@ -37,7 +37,7 @@ def test_two_processes_whiten_and_estimate_as_one(bundled_model_dir, tmp_path):
     assert finished.returncode == 0, finished.stderr[-3000:]
     together = json.loads((tmp_path / "two.json").read_text())
     for name, tensors in alone.items():
-        assert set(tensors) == {"advantages", "old_values", "returns"}
+        assert set(tensors) == {"advantages", "returns"}
         for key, values in tensors.items():
             assert flat(together[name][key]) == pytest.approx(flat(values), abs=1e-5), (name, key)
             assert any(flat(values)), (name, key)

@@ -17,24 +17,6 @@ def no_score(completions, **columns):
 
 
 @pytest.fixture
-def adapter(bundled_model_dir, tmp_path):
-    """A random LoRA adapter on the bundled model, with dropout, in a folder."""
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    def save(name="dpo", std=0.1):
-        model = AutoModelForCausalLM.from_pretrained(bundled_model_dir)
-        lora = LoraConfig(r=4, target_modules="all-linear", lora_dropout=0.3, task_type="CAUSAL_LM")
-        torch.manual_seed(0)
-        model = get_peft_model(model, lora)
-        shake(model, std)
-        model.save_pretrained(tmp_path / name)
-        return str(tmp_path / name)
-
-    return save
-
-
-@pytest.fixture
 def merged(bundled_model_dir, adapter, tmp_path):
     """The same as a model of its own."""
     from peft import AutoPeftModelForCausalLM

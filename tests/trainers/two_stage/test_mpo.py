@@ -108,6 +108,19 @@ def test_with_lora_the_frozen_copy_is_the_dpo_adapter_and_the_result_one_adapter
     assert not list(run.folder.glob("**/ref"))
 
 
+def test_the_second_stage_may_be_ppo_with_the_dpo_adapter_as_reference(settings, second_stage):
+    rl = {"num_generations": 1, "critic": "adapter", "max_steps": 2, "max_completion_length": 16}
+    run = runner({**settings, **LORA, "rl_trainer": "ppo", "rl": rl}, BriefReward())
+    final = run.run()
+    dpo = weights(run.folder / "dpo")
+    for name, tensor in dpo.items():
+        stem, kind = name.rsplit(".", 1)
+        assert torch.equal(second_stage["policy"][f"{stem}.ref.{kind}"], tensor)
+    metrics = read_json(run.folder / "metrics.json")
+    assert metrics["rl"]["steps"] == 2 and metrics["rl"]["first_objective/kl"] == pytest.approx(0.0, abs=1e-5)
+    assert distance(weights(final), dpo) > 1e-6
+
+
 def test_killed_at_every_stage_and_inside_both_trainings_and_resumed_equals_uninterrupted(
     whole, tmp_path, monkeypatch
 ):

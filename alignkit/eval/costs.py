@@ -1,14 +1,24 @@
-"""What judging costs: an estimate before the first paid call, and the sum over what is on disk."""
+"""What endpoints cost, for answers and for judging: an estimate before the first paid call, and the sum over what is on
+disk."""
 
+from __future__ import annotations
+
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from alignkit.errors import InputError
-from alignkit.judges import EndpointOptions
 
-from ..records import Record
-from .benchmark import Game
+from .records import Record, RecordLog
+from .suites import SUITES_FILE
 
+
+if TYPE_CHECKING:
+    from alignkit.judges import EndpointOptions
+
+Messages = list[dict[str, Any]]
 
 CHARACTERS_PER_TOKEN = 4.0
 
@@ -42,32 +52,45 @@ class Estimate:
 
 
 def spent(records: Iterable[Record]) -> Spent:
-    """The sum over records."""
-    paid = [record for record in records if record.get("raw_text") is not None]
+    """The sum over records of replies or answers of an endpoint; what cost nothing has no `prompt_tokens`."""
+    paid = [record for record in records if record.get("prompt_tokens") is not None]
     return Spent(
         calls=len(paid),
         prompt_tokens=sum(record["prompt_tokens"] for record in paid),
-        completion_tokens=sum(record["completion_tokens"] for record in paid),
+        completion_tokens=sum(int(record.get("completion_tokens") or record.get("n_tokens") or 0) for record in paid),
         cost=sum(record["cost"] or 0.0 for record in paid),
         unpriced=sum(record["cost"] is None for record in paid),
     )
 
 
+def money_spent(folder: Path) -> float:
+    """What all records of an output folder cost, of all its suites, whichever model or judge they are of."""
+    root = folder.parent if (folder.parent / SUITES_FILE).exists() else folder
+    places = ("generations", "judgments")
+    files = [path for place in places for path in root.glob(f"**/{place}/*.jsonl")]
+    numbers = itertools.count()
+    records = (record for path in files for record in RecordLog(path, lambda _: next(numbers)).records.values())
+    return sum(record.get("cost") or 0.0 for record in records)
+
+
 def estimate(
-    games: Sequence[Game], options: EndpointOptions, completion_tokens: int, known: Sequence[Record]
+    prompts: Sequence[Messages], options: EndpointOptions, completion_tokens: float, known: Sequence[Record]
 ) -> Estimate:
-    """Expected tokens: characters / 4, and the benchmark's usual reply, or its mean over the records in `known`."""
-    prompt = sum(prompt_tokens(game) for game in games)
-    paid = spent(known)
-    mean = paid.completion_tokens / paid.calls if paid.calls else completion_tokens
-    if options.max_tokens is not None:
-        mean = min(mean, options.max_tokens)
-    cost = options.cost(round(prompt), round(mean * len(games)))
-    return Estimate(len(games), prompt, mean * len(games), cost)
+    """Expected tokens: characters / 4, and the usual reply, or its mean over the records in `known`."""
+    prompt = sum(prompt_tokens(messages) for messages in prompts)
+    mean = expected_completion(spent(known), options, completion_tokens)
+    cost = options.cost(round(prompt), round(mean * len(prompts)))
+    return Estimate(len(prompts), prompt, mean * len(prompts), cost)
 
 
-def prompt_tokens(game: Game) -> float:
-    return sum(len(str(message["content"])) for message in game.messages) / CHARACTERS_PER_TOKEN
+def expected_completion(paid: Spent, options: EndpointOptions, usual: float) -> float:
+    """Expected tokens of one reply."""
+    mean = paid.completion_tokens / paid.calls if paid.calls else usual
+    return mean if options.max_tokens is None else min(mean, options.max_tokens)
+
+
+def prompt_tokens(messages: Messages) -> float:
+    return sum(len(str(message["content"])) for message in messages) / CHARACTERS_PER_TOKEN
 
 
 class Budget:
@@ -75,14 +98,14 @@ class Budget:
 
     Args:
         limit: the ceiling; None for none.
-        already: what the records on disk cost.
+        already: what the records of the output folder cost.
     """
 
     def __init__(self, limit: float | None, already: float) -> None:
         self.limit = limit
         self.committed = already
 
-    def check(self, expected: Estimate, model: str) -> None:
+    def check(self, expected: Estimate, model: str, work: str = "judging") -> None:
         """Refuse, before the first call, what is expected to cost more than is left."""
         if self.limit is None:
             return
@@ -93,8 +116,8 @@ class Budget:
             )
         if self.committed + expected.cost > self.limit:
             raise InputError(
-                f"judging is expected to cost {expected.cost:.2f} ({expected.describe()}) and {self.committed:.2f} is "
-                f"spent, above max_cost {self.limit:g}: raise --max_cost, or judge fewer items with --limit"
+                f"{work} is expected to cost {expected.cost:.2f} ({expected.describe()}) and {self.committed:.2f} is "
+                f"spent, above max_cost {self.limit:g}: raise --max_cost, or take fewer items with --limit"
             )
 
     def take(self, expected: float | None) -> bool:
