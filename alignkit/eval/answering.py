@@ -21,7 +21,7 @@ from alignkit.errors import InputError
 from alignkit.generation import Prompt, SamplingParams
 from alignkit.generation.prompts import is_token_ids
 
-from .costs import Budget, expected_completion, prompt_tokens, spent
+from .costs import Budget, prompt_tokens
 from .fingerprints import digest, text_hash
 from .items import Item, read_rows
 from .judging.spec import PREFIX, parse_endpoint
@@ -167,6 +167,7 @@ class Asking:
         self.failures: Counter[str] = Counter()
         self.stop = threading.Event()
         self.out_of_money = False
+        self.usual_completion = min(USUAL_ANSWER_TOKENS, options.max_tokens or USUAL_ANSWER_TOKENS)
 
     def run(self) -> None:
         """The thread."""
@@ -189,8 +190,7 @@ class Asking:
 
         for index, prompt in waiting:
             messages = as_messages(prompt)
-            completion = expected_completion(spent([]), self.options, USUAL_ANSWER_TOKENS)
-            expected = self.options.cost(round(prompt_tokens(messages)), round(completion))
+            expected = self.options.cost(round(prompt_tokens(messages)), self.usual_completion)
             if self.stop.is_set():
                 return
             if not self.budget.take(expected):

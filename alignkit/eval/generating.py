@@ -53,19 +53,24 @@ def generate_run(plan: Plan, run: Run, folder: Path) -> None:
     if processes.is_main:
         write_atomically(prompts_file(folder, run), json.dumps(prompts, indent=0) + "\n")
     hashes = {item_id: prompt_hash(text) for item_id, text in prompts.items()}
-    done = generation_records(folder, run)
-    todo = [
-        (item, sample)
-        for item in plan.items
-        for sample in range(plan.n_samples)
-        if (item.item_id, sample, hashes[item.item_id]) not in done
-    ]
+    todo = missing_completions(plan, run, folder, hashes)
     total = len(plan.items) * plan.n_samples
     logger.info("%s: %d of %d completions are there", run.label, total - len(todo), total)
     processes.barrier()  # everyone has read what is there before anyone writes
     if todo:
         complete(plan, run, folder, todo[processes.rank :: processes.size], hashes, processes)
     processes.barrier()
+
+
+def missing_completions(plan: Plan, run: Run, folder: Path, hashes: dict[str, str]) -> list[tuple[Item, int]]:
+    """Items and sample numbers that no record of the run holds; `hashes` names the prompts."""
+    done = generation_records(folder, run)
+    return [
+        (item, sample)
+        for item in plan.items
+        for sample in range(plan.n_samples)
+        if (item.item_id, sample, hashes[item.item_id]) not in done
+    ]
 
 
 def announce_cost(plan: Plan, folder: Path) -> None:
@@ -75,16 +80,10 @@ def announce_cost(plan: Plan, folder: Path) -> None:
     for run in plan.runs:
         if run.source != ENDPOINT:
             continue
-        done = generation_records(folder, run)
         hashes = {item_id: prompt_hash(text) for item_id, text in render_prompts(plan, run).items()}
-        missing = [
-            as_messages(item.prompt)
-            for item in plan.items
-            for sample in range(plan.n_samples)
-            if (item.item_id, sample, hashes[item.item_id]) not in done
-        ]
-        options = endpoint_options(run.name, plan.sampling)
-        expected = estimate(missing, options, USUAL_ANSWER_TOKENS, list(done.values()))
+        missing = [as_messages(item.prompt) for item, _ in missing_completions(plan, run, folder, hashes)]
+        known = list(generation_records(folder, run).values())
+        expected = estimate(missing, endpoint_options(run.name, plan.sampling), USUAL_ANSWER_TOKENS, known)
         if missing:
             logger.warning("%s: answers of %s: %s", plan.suite.name, run.label, expected.describe())
         if missing and expected.cost is not None:

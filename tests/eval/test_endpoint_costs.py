@@ -1,6 +1,10 @@
 """What an endpoint's answers cost: estimated before the first call, recorded, and stopped at the limit."""
 
 import json
+import os
+import signal
+import threading
+import time
 
 import pytest
 import yaml
@@ -83,3 +87,24 @@ def test_a_server_without_prices_counts_nothing_towards_the_limit(tmp_path):
     with FakeEndpoint(answer) as server:
         assert main([*arguments(tmp_path, server, 3, prices=None), "--max-cost", "0"]) == 0
     assert money_spent(tmp_path / "out") == 0 and read_results(tmp_path / "out").models[0].generating["unpriced"] == 3
+
+
+def test_an_interrupt_lets_the_paid_requests_come_home(tmp_path):
+    def slow(user, before):
+        return Reply("\\boxed{1}", delay=0.3)
+
+    with FakeEndpoint(slow) as server:
+        command = [*arguments(tmp_path, server, 40), "--concurrency", "4"]
+        interrupt = threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT))
+        started = threading.Thread(target=lambda: wait_for(lambda: server.calls) and interrupt.start())
+        started.start()
+        assert main(command) == 130
+        started.join()
+        assert 0 < server.calls < 40 and len(answers(tmp_path)) == server.calls
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()

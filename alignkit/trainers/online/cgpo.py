@@ -125,8 +125,9 @@ class CGPOConfig(OnlineConfig, CGPOAdvantagesConfig):
 class CGPOTrainer(BaselinesMixin, OnlineTrainer):
     """Raises the likelihood of completions that beat a baseline answer, as far as every judge is satisfied.
 
-    Arguments are those of [`OnlineTrainer`]; `args` is a [`CGPOConfig`]. Every data set row has `prompt`, the baseline
-    answer, `task` where the run has several, and what its rewards and judges read.
+    Arguments are those of [`OnlineTrainer`], and `constraints`, which may be functions, in the place of those of `args`, a
+    [`CGPOConfig`]. Every data set row has `prompt`, the baseline answer, `task` where the run has several, and what its
+    rewards and judges read.
     """
 
     _tag_names = ["alignkit", "trl", "cgpo"]
@@ -136,10 +137,23 @@ class CGPOTrainer(BaselinesMixin, OnlineTrainer):
 
     args: CGPOConfig
 
-    def __init__(self, model, reward_funcs=None, args: CGPOConfig | None = None, **kwargs):
+    def __init__(
+        self,
+        model,
+        reward_funcs=None,
+        args: CGPOConfig | None = None,
+        *,
+        constraints: list[Any] | None = None,
+        **kwargs,
+    ):
         if args is None:
             raise InputError("cgpo has no default for `kl_max`: give `args=CGPOConfig(kl_max=..., ...)`.")
-        super().__init__(model, reward_funcs, args, **kwargs)
+        known = args.constraints
+        args.constraints = known if constraints is None else constraints
+        try:
+            super().__init__(model, reward_funcs, args, **kwargs)
+        finally:
+            args.constraints = known  # functions cannot be saved with the configuration
         self._seen_in_evaluation: dict[str, list[float]] = {}
         self.parts["advantage"].tasks = args.planned_tasks
         for name, dataset in {"train_dataset": self.train_dataset, "eval_dataset": self.eval_dataset}.items():

@@ -14,6 +14,11 @@ from alignkit.trainers.ppo.critic_training import sequences
 PLAIN = {"gamma": 1.0, "lam": 1.0, "whiten_advantages": False, "num_generations": 2}
 
 
+def length_reward(completions, **columns):
+    """A score that no completion gets 0 of."""
+    return [len(item[0]["content"]) / 20 for item in completions]
+
+
 def log_probabilities(trainer, batch):
     """[n, T] from the full logits, with gradient: nothing of TRL's."""
     input_ids, attention_mask, tokens = sequences(batch)
@@ -31,7 +36,7 @@ def losses(trainer):
 
 @pytest.mark.parametrize("kl_coef", [0.0, 0.3])
 def test_without_critic_clipping_and_whitening_it_is_reinforce_with_the_kl_in_the_reward(make, rollouts, kl_coef):
-    trainer = make(head=False, kl_coef=kl_coef, **PLAIN)
+    trainer = make(head=False, kl_coef=kl_coef, rewards=[length_reward], **PLAIN)
     shake(trainer.model)
     batch = rollouts(trainer)
     trainer._compute_loss(trainer.model, batch).backward()

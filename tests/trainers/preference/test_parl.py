@@ -14,6 +14,7 @@ from alignkit.config import load_run, recipe_path
 from alignkit.errors import InputError
 from alignkit.judges import LengthJudge
 from alignkit.objectives.preference.parl import DDP, DPO, DPP, DPR
+from alignkit.trainers.preference.base import PreferenceBatch
 from alignkit.trainers.preference.parl_pairs import PairBuffer, SampledPair, Waiting
 
 
@@ -55,7 +56,7 @@ def examples(trainer, count: int) -> list[dict]:
 
 
 def test_without_shares_it_is_dpo_to_the_last_bit(build, bundled_model_dir, pairs, settings, lora):
-    settings.update(max_steps=3)
+    settings.update(max_steps=2)
     ours = build(ddp_mixture=0.0)
     theirs = DPOTrainer(
         bundled_model_dir, args=DPOConfig(**settings), train_dataset=pairs.select(range(16)), peft_config=lora
@@ -66,7 +67,7 @@ def test_without_shares_it_is_dpo_to_the_last_bit(build, bundled_model_dir, pair
 
 
 def test_all_routes_train_and_have_their_numbers(build):
-    trainer = build(ddp_mixture=0.3, dpp_mixture=0.35, dpr_mixture=0.35, per_device_train_batch_size=8, max_steps=3)
+    trainer = build(ddp_mixture=0.3, dpp_mixture=0.35, dpr_mixture=0.35, per_device_train_batch_size=8, max_steps=2)
     trainer.train()
     logs = [log for log in trainer.state.log_history if "loss" in log]
     assert all(math.isfinite(log["loss"]) for log in logs)
@@ -143,21 +144,20 @@ def test_policy_at_its_reference_draws_both_labels_and_a_certain_one_never_swaps
     trainer.label_own(pairs)
     swapped = sum(pair.chosen_ids == row["rejected_ids"] for pair, row in zip(pairs, rows, strict=True))
     assert 2 <= swapped <= 14
-    batch_of = trainer.labelled
-    from alignkit.trainers.preference.base import PreferenceBatch
 
     def labelled(gap: float) -> list[float]:
         zero = torch.zeros(64)
         columns = {"parl_route": torch.full((64,), DDP), "parl_uniform": torch.linspace(0, 0.999, 64)}
-        return batch_of(PreferenceBatch(zero + gap, zero, zero, zero, columns)).policy_chosen_logps.tolist()
+        return trainer.labelled(PreferenceBatch(zero + gap, zero, zero, zero, columns)).policy_chosen_logps.tolist()
 
     assert labelled(1000.0) == [1000.0] * 64
     assert np.mean([value == 1.0 for value in labelled(1.0)]) == pytest.approx(1 / (1 + math.exp(-0.1)), abs=0.02)
 
 
 def test_killed_within_the_buffer_and_resumed_equals_uninterrupted(build, tmp_path):
-    fields = dict(ddp_mixture=0.2, dpp_mixture=0.4, dpr_mixture=0.4, generation_reuse=2, prompts_per_generation=3)
-    fields |= dict(max_steps=6, save_strategy="steps", save_steps=3, gradient_accumulation_steps=2)
+    fields = {"ddp_mixture": 0.2, "dpp_mixture": 0.4, "dpr_mixture": 0.4, "generation_reuse": 2}
+    fields |= {"prompts_per_generation": 3, "max_completion_length": 12}
+    fields |= {"max_steps": 4, "save_strategy": "steps", "save_steps": 2}
 
     class Killed(BaseException):
         pass
@@ -169,13 +169,13 @@ def test_killed_within_the_buffer_and_resumed_equals_uninterrupted(build, tmp_pa
     whole.train()
     cut = build(**fields, output_dir=str(tmp_path / "cut"))
     step = cut.training_step
-    cut.training_step = lambda *args, **kwargs: (killed if cut.state.global_step == 4 else step)(*args, **kwargs)
+    cut.training_step = lambda *args, **kwargs: (killed if cut.state.global_step == 3 else step)(*args, **kwargs)
     with pytest.raises(Killed):
         cut.train()
     again = build(**fields, output_dir=str(tmp_path / "cut"))
     again.train(resume_from_checkpoint=True)
     assert losses(whole) == losses(again)
-    last = [Path(tmp_path / name / "checkpoint-6") for name in ("whole", "cut")]
+    last = [Path(tmp_path / name / "checkpoint-4") for name in ("whole", "cut")]
     left, right = (load_file(folder / "adapter_model.safetensors") for folder in last)
     assert distance(left, right) == 0.0
     assert (last[0] / "parl_pairs_0.json").read_text() == (last[1] / "parl_pairs_0.json").read_text()

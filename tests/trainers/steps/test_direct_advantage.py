@@ -1,5 +1,6 @@
 """Direct advantage end to end: states, values, critic, advantages, policy; resume, and what is refused."""
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -52,10 +53,10 @@ def test_steps_put_together_are_the_response_and_each_but_the_last_ends_at_a_del
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     ends = StepSplitter(tokenizer, delimiter).ends(ids)
     steps = [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-    assert sum(steps, []) == ids and all(steps)
+    assert list(itertools.chain(*steps)) == ids and all(steps)
     texts = [tokenizer.decode(step) for step in steps]
     assert all(item.endswith(delimiter) and item.count(delimiter) == 1 for item in texts[:-1])
-    assert len(steps) == len([part for part in text.split(delimiter)[:-1]]) + bool(text.split(delimiter)[-1])
+    assert len(steps) == text.count(delimiter) + bool(text.split(delimiter)[-1])
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from([0.0, 1.0, None])), max_size=12), st.integers(1, 8))
@@ -128,7 +129,7 @@ def test_every_stage_writes_what_the_next_one_reads(whole):
 
 
 def test_the_policy_starts_at_its_reference_and_the_critic_at_one_half(whole):
-    folder, fields = whole
+    folder, _ = whole
     for iteration, facts in enumerate(numbers(folder)):
         assert facts["actor"]["first_direct_advantage/log_ratio_size"] == pytest.approx(0.0, abs=1e-5)
         assert facts["actor"]["last_direct_advantage/log_ratio_size"] > 1e-3
