@@ -36,7 +36,9 @@ def read_members(folder: str) -> Members:
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} does not describe an ensemble ({error!r}); train it again") from None
     if len(folders) < size or normalization is None:
-        raise InputError(f"{folder} has {len(folders)} of {size} members: run its `alignkit train reward` again to go on")
+        raise InputError(
+            f"{folder} has {len(folders)} of {size} members: run its `alignkit train reward` again to go on"
+        )
     return Members(folders, [(mean, std) for mean, std in normalization])
 
 

@@ -83,7 +83,9 @@ def load_on_one_base(models: Sequence[LocalModel]) -> None:
             try:
                 first.model.load_adapter(source.path, adapter_name=str(index), revision=source.revision)
             except (OSError, ValueError, RuntimeError) as error:
-                raise InputError(f"adapter {source.path} does not fit {source.model_path}: {first_line(error)}") from error
+                raise InputError(
+                    f"adapter {source.path} does not fit {source.model_path}: {first_line(error)}"
+                ) from error
             tokenizer = load_tokenizer(source, options.chat_template, options.trust_remote_code)
         member = LoadedModel(Member(first.model, str(index) if index else "default"), tokenizer, first.max_positions)
         model.load(lambda source, options, member=member: member)

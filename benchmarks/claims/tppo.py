@@ -118,9 +118,7 @@ class Run:
             losses = value_loss(self.values[self.states], old, targets, masks.value_mask)
             (losses.sum() / masks.value_mask.sum()).backward()
             self.critic.step()
-        moved = tppo_advance(
-            self.prompts, self.lengths, new, stopped, self.taken, 10**9, self.variant.longest
-        )
+        moved = tppo_advance(self.prompts, self.lengths, new, stopped, self.taken, 10**9, self.variant.longest)
         self.prompts, self.lengths, finished, self.taken = moved
         self.progress = torch.where(finished, 0, self.progress)
         self.updates += 1
@@ -164,7 +162,9 @@ def draw(curves: dict[str, list[list[tuple[int, int, float]]]], budget: int) -> 
         updates = range(min(run[-1][1] for run in runs) + 1)
         means = [sum(at(run, 1, update)[2] for run in runs) / len(runs) for update in updates]
         steps.plot(updates, means, color=colour)
-    cost.set(title="For the same generation time", xlabel="decode steps (longest slot)", ylabel="success", ylim=(0, 1.02))
+    cost.set(
+        title="For the same generation time", xlabel="decode steps (longest slot)", ylabel="success", ylim=(0, 1.02)
+    )
     steps.set(title="For the same number of updates", xlabel="updates", ylim=(0, 1.02), xscale="symlog")
     cost.legend(fontsize=8)
     figure.tight_layout()

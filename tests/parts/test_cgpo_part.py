@@ -70,7 +70,9 @@ def test_crpg_of_one_task_is_the_objective_s_advantages(baseline):
     expected = cgpo_advantages(batch.rewards[:, 0], K, *args)
     torch.testing.assert_close(found.values, expected)
     assert not found.extras["from_baseline"].any()
-    assert 0 <= found.metrics["cgpo/default/constrained_reward"] <= found.metrics["cgpo/default/calibrated_reward"] <= 1
+    assert (
+        0 <= found.metrics["cgpo/default/constrained_reward"] <= found.metrics["cgpo/default/calibrated_reward"] <= 1
+    )
 
 
 @pytest.mark.parametrize("optimizer", ["crpg", "codpo", "crraft"])

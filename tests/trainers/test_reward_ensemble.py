@@ -180,10 +180,22 @@ def test_best_of_n_and_judges_read_the_folder(ensemble, answers, tmp_path):
     from alignkit.judges import load_judge
 
     prompts, responses = answers
-    rows = [{"prompt": prompts[k], "responses": [responses[k][0]["content"], responses[k + 6][0]["content"]]} for k in range(3)]
+    rows = [
+        {"prompt": prompts[k], "responses": [responses[k][0]["content"], responses[k + 6][0]["content"]]}
+        for k in range(3)
+    ]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     out = tmp_path / "best.jsonl"
-    arguments = ["--model", str(ensemble), "--responses", str(tmp_path / "rows.jsonl"), "--out", str(out), "--n", "1,2"]
+    arguments = [
+        "--model",
+        str(ensemble),
+        "--responses",
+        str(tmp_path / "rows.jsonl"),
+        "--out",
+        str(out),
+        "--n",
+        "1,2",
+    ]
     assert main(["best-of-n", *arguments, "--aggregate", "wco"]) == 0
     picked = [json.loads(line) for line in out.read_text().splitlines()]
     judge = load_judge(str(ensemble), resolve=resolve_model)

@@ -42,7 +42,9 @@ class EGAEAdvantagesConfig(GAEAdvantagesConfig):
                 f"`kl_coef` is {self.kl_coef}; the token rewards of T-PPO hold no KL. Set `beta` for one in the loss."
             )
         if self.bootstrap_truncated:
-            raise ValueError("`bootstrap_truncated` is set; in T-PPO a response that reached its longest length is finished.")
+            raise ValueError(
+                "`bootstrap_truncated` is set; in T-PPO a response that reached its longest length is finished."
+            )
         if self.whiten_rewards:
             raise ValueError("`whiten_rewards` is set, but the rewards of unfinished responses are not known.")
 
@@ -71,7 +73,9 @@ class EGAEAdvantages(GAEAdvantages):
         policy_mask, value_mask = masks.policy_mask & scored, masks.value_mask & scored
         rewards = self.token_rewards(batch, scores)
         advantages = egae(rewards, batch.values, batch.mask, unfinished, config.gamma, config.lam).advantages
-        targets = gae(rewards, batch.values, batch.mask, config.gamma, config.lam, critic_lam=config.critic_lam).returns
+        targets = gae(
+            rewards, batch.values, batch.mask, config.gamma, config.lam, critic_lam=config.critic_lam
+        ).returns
         if config.whiten_advantages:
             advantages = whiten(advantages, policy_mask)
         return Advantages(

@@ -74,7 +74,10 @@ class TPPOConfig(EGAEAdvantagesConfig, PPOConfig):
         check_tppo(self.window_length, self.max_completion_length, self.min_value_rows)
         refused = {
             "critic": (self.critic == "shared_head", "policy and critic are updated independently of each other"),
-            "num_generations": (self.num_generations != 1, "slots have no groups: siblings would end at different times"),
+            "num_generations": (
+                self.num_generations != 1,
+                "slots have no groups: siblings would end at different times",
+            ),
             "num_generations_eval": (self.num_generations_eval not in (None, 1), "slots have no groups"),
             "mask_truncated_completions": (
                 self.mask_truncated_completions,
@@ -82,7 +85,10 @@ class TPPOConfig(EGAEAdvantagesConfig, PPOConfig):
             ),
         }
         for slot in ("source", "allocator", "guidance", "replay", "reward_shaping"):
-            refused[slot] = (slot in self.chosen_parts, "the slots choose their prompts and score finished responses alone")
+            refused[slot] = (
+                slot in self.chosen_parts,
+                "the slots choose their prompts and score finished responses alone",
+            )
         for name, (is_set, reason) in refused.items():
             if is_set:
                 raise InputError(f"`{name}` is {getattr(self, name)!r}, which does not go with T-PPO: {reason}.")
@@ -156,17 +162,13 @@ class TPPOTrainer(PPOTrainer):
         rooms = [min(length, longest - len(ids)) for ids in before]
         begun = [[*prompt, *ids] for prompt, ids in zip(prompt_ids, before, strict=True)]
         with self._longest_generation(max(rooms)):
-            written, logps = super()._generate_single_turn(
-                begun, images, multimodal_fields, num_generations, **kwargs
-            )
+            written, logps = super()._generate_single_turn(begun, images, multimodal_fields, num_generations, **kwargs)
         # Only the last window of a response can have less room than the others.
         written = [ids[:room] for ids, room in zip(written, rooms, strict=True)]
         self._window = self._window_of(before, written, rooms)
         if logps is not None:
             # The policy of an earlier window is no behaviour policy of this one.
-            logps = [
-                [None] * len(ids) + own[:room] for ids, own, room in zip(before, logps, rooms, strict=True)
-            ]
+            logps = [[None] * len(ids) + own[:room] for ids, own, room in zip(before, logps, rooms, strict=True)]
         return self._window.completion_ids, logps
 
     @contextmanager
