@@ -21,7 +21,7 @@ from transformers import Trainer, TrainerCallback
 
 from alignkit.errors import InputError
 from alignkit.generation import SamplingParams
-from alignkit.generation.transformers_backend import TransformersGenerator
+from alignkit.generation.transformers_backend import TransformersGenerator, avoid_packed_kernel
 from alignkit.rewards.answers import shared_pool
 
 from .generating import items_without_room
@@ -88,6 +88,7 @@ class EvalSuiteCallback(TrainerCallback):
         self.history: list[dict[str, float]] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        avoid_packed_kernel(self.trainer.model, trained=True)
         if state.global_step == 0:
             self.measure(state)
 

@@ -56,7 +56,7 @@ def render_prompt(tokenizer: Any, prompt: Prompt, chat_template_kwargs: dict[str
             prompt, tokenize=False, add_generation_prompt=True, **(chat_template_kwargs or {})
         )
     except jinja2.TemplateError as error:
-        roles = [message.get("role") for message in prompt]
+        roles = [message.get("role") for message in prompt if isinstance(message, dict)]
         raise InputError(
             f"the chat template of {tokenizer.name_or_path} refuses messages with the roles {roles}: {first_line(error)}"
         ) from error

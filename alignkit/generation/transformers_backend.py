@@ -162,25 +162,26 @@ def load_model(source: ModelSource, options: LoadOptions, vocabulary_size: int) 
     return model.eval()
 
 
-def avoid_packed_kernel(model: Any) -> None:
-    """Keep bitsandbytes' packed CPU kernel off the layers it cannot pack.
+def avoid_packed_kernel(model: Any, trained: bool = False) -> None:
+    """Keep bitsandbytes' packed CPU kernel off the layers it cannot pack, or, of a model that is `trained`, off all.
 
     On processors with AVX512-BF16 it repacks a 4-bit layer at its first forward pass in eval mode, and crashes where
-    the layer is not a whole number of its blocks (32 outputs, 64 inputs), as in tiny models.
+    the layer is not a whole number of its blocks (32 outputs, 64 inputs), as in tiny models. The repacked layer has no
+    gradient: after one evaluation, nothing would reach the adapters below it.
     """
     from bitsandbytes.nn import Linear4bit
 
     for module in model.modules():
-        if isinstance(module, Linear4bit) and (module.out_features % 32 or module.in_features % 64):
+        if isinstance(module, Linear4bit) and (trained or module.out_features % 32 or module.in_features % 64):
             module.support_avx512bf16_for_cpu = False
 
 
 def pick_device(name: str) -> str:
-    """`auto` is the first accelerator, else the CPU."""
+    """`auto` is this process's accelerator (the first, unless a launcher chose another), else the CPU."""
     if name != "auto":
         return name
     if torch.cuda.is_available():
-        return "cuda:0"
+        return f"cuda:{torch.cuda.current_device()}"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 

@@ -21,7 +21,7 @@ class TaskGuard(Guard):
         self.guard, self.tasks = guard, tuple(tasks)
 
     @property
-    def counts(self) -> Counter[str]:  # type: ignore[override]
+    def counts(self) -> Counter[str]:
         return self.guard.counts if hasattr(self, "guard") else Counter()
 
     @counts.setter

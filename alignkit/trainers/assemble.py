@@ -29,6 +29,8 @@ def assemble(run: Run, trainer_class: type, training: Any, start: str, dataset: 
     """
     from trl import get_peft_config
 
+    from ..generation.transformers_backend import avoid_packed_kernel
+
     stage = replace(run, model=replace(run.model, model_name_or_path=start), training=training)
     loaded, quantization = policy(stage)
     starts_from_adapter = not isinstance(loaded, str)
@@ -40,6 +42,7 @@ def assemble(run: Run, trainer_class: type, training: Any, start: str, dataset: 
         peft_config=None if starts_from_adapter else get_peft_config(run.model),
         **arguments,
     )
+    avoid_packed_kernel(trainer.model, trained=True)
     trainer.model_source = run.model.model_name_or_path
     trainer.model_revision = run.model.model_revision
     trainer.model_settings = changed_fields(run.model)

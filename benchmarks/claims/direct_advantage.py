@@ -158,7 +158,7 @@ def draw(results: dict[str, dict[str, dict]], paths: tuple[int, ...]) -> plt.Fig
 
 def main(argv: list[str] | None = None) -> dict:
     options = read_options(__doc__, argv, seeds=8)
-    paths = (20, 100) if options.quick else PATHS
+    paths = (20, 50) if options.quick else PATHS
     results, lead = {}, {}
     for count in paths:
         runs = [run(count, seed) for seed in options.seeds]

@@ -55,6 +55,18 @@ def test_a_figure_of_a_suite_can_choose_the_best_checkpoint(tmp_path):
     assert state["best_metric"] == max(value for step, value in figures if step > 0)
 
 
+def test_a_quantised_model_is_trained_as_without_a_suite(tmp_path):
+    """On some processors bitsandbytes repacks 4-bit layers when they are evaluated, and these have no gradient."""
+    steps = {}
+    for name, measured in {"alone": [], "measured": ["--eval_suite", "tiny_math:2"]}.items():
+        flags = [*FAMILIES["dpo"].split(), *COMMON, "--output_dir", str(tmp_path / name), *measured]
+        adapter = "--use_peft --lora_target_modules all-linear --load_in_4bit true --learning_rate 1e-2"
+        assert main(["train", "dpo", *flags, *adapter.split()]) == 0
+        _, history = logged(tmp_path / name)
+        steps[name] = [(entry["loss"], entry["grad_norm"]) for entry in history if "loss" in entry]
+    assert steps["alone"] == steps["measured"] and len(steps["alone"]) == 2
+
+
 @pytest.mark.slow
 def test_two_processes_measure_what_one_measures(tmp_path):
     values = {}

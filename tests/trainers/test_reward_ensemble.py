@@ -2,6 +2,11 @@
 
 import json
 import math
+import sys
+from pathlib import Path
+
+
+sys.path.insert(0, str(Path(__file__).parent / "online"))
 
 import numpy as np
 import pytest
@@ -154,11 +159,11 @@ def test_the_reward_combines_the_members_and_logs_their_spread(ensemble, answers
     assert (logged["ensemble/penalty"] > 1e-4) is (mode != "mean")
 
 
-def test_a_member_that_cannot_read_a_completion_is_left_out_and_none_of_all(ensemble, answers):
+def test_a_completion_that_no_member_can_read_has_no_reward_and_is_counted(ensemble, answers):
     from alignkit.rewards.ensemble import EnsembleReward
 
     prompts, responses = answers
-    reward = EnsembleReward(str(ensemble), max_length=60)
+    reward = EnsembleReward(str(ensemble), max_length=190)
     scored = reward(prompts[:1] * 2, [responses[0], [{"role": "assistant", "content": "7 " * 200}]])
     assert scored[0] is not None and scored[1] is None and reward.counts["no_member"] == 1
 

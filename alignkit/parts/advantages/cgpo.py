@@ -167,7 +167,8 @@ class CGPOAdvantages(AdvantageEstimator):
     def estimate(self, batch: RolloutBatch) -> Advantages:
         rows = [task_of(row, self.tasks).name for row in batch.rows]
         values = batch.old_logps.new_zeros(len(rows))
-        from_baseline, metrics = torch.zeros(len(rows), dtype=torch.bool, device=values.device), {}
+        from_baseline = torch.zeros(len(rows), dtype=torch.bool, device=values.device)
+        metrics: dict[str, float] = {}
         # The trainer's loss is a mean over the tokens of the generation batch; a task's divisor is its own.
         tokens = batch.mask.sum()
         for task in self.tasks:

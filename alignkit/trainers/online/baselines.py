@@ -68,7 +68,8 @@ class BaselinesMixin:
         if fresh:
             (known if self.model.training else found).update(self._score_baselines(fresh))
         width = len(self.reward_func_names)  # type: ignore[attr-defined]
-        table = [known.get(key) or found.get(key) or [math.nan] * width for key in keys]
+        none = [math.nan] * width
+        table = [none if key is None else known.get(key) or found[key] for key in keys]
         return self.accelerator.gather(torch.tensor(table, device=self.accelerator.device))
 
     def _baseline_key(self, row: dict[str, Any]) -> str | None:

@@ -8,7 +8,9 @@ import torch
 
 from ...catalog import get
 from ...errors import InputError
+from ...objectives.arguments import require_range
 from ...parts.advantages.cgpo import CGPOAdvantagesConfig, Task, task_of
+from ...parts.part import default_of
 from ...parts.rollout import Advantages
 from ...rewards import ResolvedRewards
 from ...rewards.per_task import TASK_COLUMN
@@ -16,6 +18,7 @@ from .base import OnlineTrainer
 from .baselines import BaselinesMixin
 from .cgpo_tasks import plan_tasks, read_tasks
 from .config import OnlineConfig
+from .one import One
 
 
 @dataclass
@@ -43,7 +46,7 @@ class CGPOConfig(OnlineConfig, CGPOAdvantagesConfig):
     num_generations: int | None = field(
         default=4,
         metadata={
-            "help": "Completions per prompt. Valid: at least 2. The paper takes more for maths, code and instructions than "
+            "help": "Completions per prompt. Valid: at least 1, for codpo 2. The paper takes more for maths, code and instructions than "
             "for chat and gives no number; 4 is a public implementation's."
         },
     )
@@ -86,7 +89,14 @@ class CGPOConfig(OnlineConfig, CGPOAdvantagesConfig):
                     f"`{slot}` is {getattr(self, slot)!r}, but cgpo compares completions of the policy as they were sampled "
                     "and scored with a baseline answer; leave it out."
                 )
+        generations = self.num_generations
+        if generations is None:
+            generations = default_of(CGPOConfig, "num_generations")
+        require_range("num_generations", generations, 1)
+        # TRL's checks of batch sizes and groups take place with a 1 that passes for 2.
+        self.num_generations = One(1) if generations == 1 else generations
         super().__post_init__()
+        self.num_generations = generations
         self.planned_tasks: list[Task] = list(read_tasks(self).values())
 
     @property

@@ -57,7 +57,7 @@ def read_tasks(args: Any) -> dict[str, Task]:
     for name, task in tasks.items():
         if task.settings.optimizer == "codpo" and args.num_generations == 1:
             raise InputError(
-                f"`num_generations` is 1, but task {name} uses codpo, which compares completions: give 2."
+                f"`num_generations` is 1, but task {name} uses codpo, which compares completions: give at least 2."
             )
     return tasks
 

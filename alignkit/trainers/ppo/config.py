@@ -10,18 +10,12 @@ from ...objectives.values import check_value_clip
 from ...parts.advantages.gae import GAEAdvantagesConfig
 from ...parts.part import default_of
 from ..online.config import OnlineConfig
+from ..online.one import One
 
 
 # TRL's names of PPO's clipped loss, which differ in how tokens are averaged.
 CLIPPED_LOSSES = ("dapo", "grpo", "bnpo", "dr_grpo", "luspo")
 CRITICS = ("separate", "shared_head", "adapter")
-
-
-class One(int):
-    """The number 1 for TRL, which refuses `num_generations` below 2: groups mean nothing to PPO."""
-
-    def __lt__(self, other):
-        return False if other == 2 else int(self) < other
 
 
 @dataclass

@@ -97,7 +97,7 @@ class TPPOConfig(EGAEAdvantagesConfig, PPOConfig):
         sentences = super().warnings()
         if self.max_steps <= 0:
             sentences.append(
-                "`max_steps` is not set, and `num_train_epochs` counts windows as if each took new prompts: about "
+                "`max_steps` is not set, and `num_train_epochs` counts windows as if each took new prompts: up to "
                 "max_completion_length / window_length times fewer prompts are answered."
             )
         return sentences

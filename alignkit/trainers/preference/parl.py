@@ -14,6 +14,7 @@ from ...generation import SamplingParams, derive_seed
 from ...generation.transformers_backend import TransformersGenerator
 from ...judges import Judge
 from ...objectives.preference import parl_loss, parl_score_weights
+from ...objectives.preference.dpo import log_ratio_gap
 from ...objectives.preference.parl import DDP, DPO, DPP, DPR
 from ...objectives.sampling import parl_routes, parl_swap
 from ..iterative.judging import build_judge, judgements_of
@@ -189,7 +190,8 @@ class PARLTrainer(PreferenceTrainer):
                 _, logps = self.policy_pass(self.model, inputs)
             reference = self.compute_ref_log_probs(self.ref_model or self.model, inputs)
             uniform = self.draw(len(chunk))[1].to(logps.device)
-            swap = parl_swap(*logps.chunk(2), *reference, uniform, self.beta)
+            first, second = logps.chunk(2)
+            swap = parl_swap(first, second, reference[0], reference[1], uniform, self.beta)
             for pair, swapped in zip(chunk, swap.tolist(), strict=True):
                 if swapped:
                     pair.chosen_ids, pair.rejected_ids = pair.rejected_ids, pair.chosen_ids
@@ -251,9 +253,9 @@ class PARLTrainer(PreferenceTrainer):
     def preference_metrics(self, batch: PreferenceBatch):
         args, route = self.args, batch.columns["parl_route"]
         batch = self.labelled(batch)
-        logps = [part.detach() for part in batch.logps]
-        gap = (logps[0] - logps[2]) - (logps[1] - logps[3])
-        likelihood = torch.nn.functional.logsigmoid(self.beta * gap.float())
+        chosen, rejected = batch.policy_chosen_logps.detach(), batch.policy_rejected_logps.detach()
+        logps = (chosen, rejected, batch.ref_chosen_logps, batch.ref_rejected_logps)
+        likelihood = torch.nn.functional.logsigmoid(self.beta * log_ratio_gap(*logps))
         coef = likelihood.new_tensor([0.0, args.ddp_coef, args.dpp_coef, 0.0])[route]
         reversed_pull = (coef * likelihood.abs() > 1).float()
         if not self._warned and bool(reversed_pull.any()):

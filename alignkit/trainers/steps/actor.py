@@ -191,7 +191,7 @@ def train_actor(stage: Stage) -> None:
     from datasets import Dataset
 
     context = stage.context
-    config = actor_training(context.run, stage.folder, context.state.base_seed + context.state.iteration)
+    config = actor_training(context.run, stage.folder, stage.state.base_seed + stage.state.iteration)
     dataset = Dataset.from_list(read_rows(stage.folder / "advantages.jsonl"))
-    start = context.model_path(context.state.policy)
+    start = context.model_path(stage.state.policy)
     train_stage(stage.folder, "actor", assemble(context.run, StepActorTrainer, config, start, dataset), WATCHED)

@@ -74,7 +74,7 @@ def train_critic(stage: Stage) -> None:
     """Write `critic/`, the critic after one more training, from the last iteration's where there is one."""
     from datasets import Dataset
 
-    run, state = stage.context.run, stage.context.state
+    run, state = stage.context.run, stage.state
     rows = [
         {"input_ids": row["prompt_ids"] + row["steps_ids"], "target": row["value"]}
         for row in read_rows(stage.folder / "values.jsonl")

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,12 +16,11 @@ from ..iterative.rule import IterationRule
 from ..iterative.settings import run_settings
 from ..iterative.stages.prompts import prompt_rows
 from ..iterative.stages.record import dump, read_metrics
-from ..run_state import RunState
 from .actor import actor_training, train_actor
 from .advantages import write_advantages
 from .critic import critic_training, train_critic
 from .scoring import build_reward
-from .stage import Rows, Stage
+from .stage import Rows, Stage, StepState
 from .states import write_states
 from .values import write_values
 
@@ -37,27 +35,6 @@ OUTPUTS = {
     "advantages": "advantages.jsonl",
     "actor": "actor",
 }
-
-
-@dataclass(kw_only=True)
-class StepState(RunState):
-    """Where a run stands.
-
-    Attributes:
-        base_seed: of samples and trainings.
-        policy: pi_ref of the iteration, which samples, completes and is trained.
-        critic: the critic of the last iteration; None before the first.
-        iteration: the one that is running, from 0.
-        stage_done: its finished stages.
-        history: the numbers of every finished iteration.
-    """
-
-    base_seed: int
-    policy: str
-    critic: str | None = None
-    iteration: int = 0
-    stage_done: list[str] = field(default_factory=list)
-    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 class DirectAdvantageRunner:
@@ -93,7 +70,7 @@ class DirectAdvantageRunner:
             state.check_unchanged(settings, self.folder)
         self.state = state
         no_rule = cast(IterationRule, None)  # no pairs are made
-        self.stage = Stage(Context(run, no_rule, judge, self.folder, cast(Any, state)), rows, judge)
+        self.stage = Stage(Context(run, no_rule, judge, self.folder, cast(Any, state)), state, rows, judge)
 
     def stages(self) -> dict[str, Callable[[Stage], None]]:
         """The stages of an iteration, in order."""

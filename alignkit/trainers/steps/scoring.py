@@ -44,7 +44,7 @@ def score_responses(
     with tqdm(desc=description, total=len(texts), unit="response") as bar:
         for start in range(0, len(texts), CHUNK_SIZE):
             chunk = slice(start, start + CHUNK_SIZE)
-            for score in judge.scores(list(prompts[chunk]), [[text] for text in texts[chunk]])[:, 0].tolist():  # type: ignore[attr-defined]
+            for score in judge.scores(list(prompts[chunk]), [[text] for text in texts[chunk]])[:, 0].tolist():
                 scores.append(None if math.isnan(score) else checked(score))
             bar.update(len(texts[chunk]))
     judge.unload()

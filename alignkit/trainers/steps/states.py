@@ -21,7 +21,7 @@ def write_states(stage: Stage) -> None:
     config, folder = stage.config, stage.folder
     sampling = SamplingParams(config.temperature, config.top_p, config.top_k, config.max_completion_length)
     log_path = folder / "responses.partial.jsonl"
-    scope = f"{stage.context.state.iteration}/responses"
+    scope = f"{stage.state.iteration}/responses"
     responses = sample(stage.context, stage.policy, stage.rows, config.num_generations, sampling, scope, log_path)
     prompts = {row["prompt_id"]: row["prompt"] for row in stage.rows}
     asked = [prompts[response["prompt_id"]] for response in responses]

@@ -24,7 +24,7 @@ def write_values(stage: Stage) -> None:
     sampling = SamplingParams(config.temperature, config.top_p, config.top_k, config.max_completion_length)
     asked = [{"prompt_id": row["state_id"], "prompt": row["prompt_ids"] + row["steps_ids"]} for row in states]
     log_path = folder / "completions.partial.jsonl"
-    scope = f"{stage.context.state.iteration}/completions"
+    scope = f"{stage.state.iteration}/completions"
     completions = sample(stage.context, stage.policy, asked, config.num_completions, sampling, scope, log_path)
     tokenizer = stage.tokenizer()
     continuations = []

@@ -168,6 +168,13 @@ def test_without_an_eligible_completion_crraft_trains_on_the_baseline_answer(bun
     assert logs(skipped)[0]["cgpo/default/trained"] == 0
 
 
+@pytest.mark.parametrize("optimizer", ["crpg", "crraft"])
+def test_one_completion_per_prompt_trains(bundled_model_dir, tmp_path, optimizer):
+    config = {"num_generations": 1, "optimizer": optimizer, "constraints": ["boxed_once"], "max_steps": 1}
+    entry = logs(run(bundled_model_dir, tmp_path, **config))[0]
+    assert entry["grad_norm"] > 0 and entry["cgpo/default/trained"] == 1
+
+
 def test_a_baseline_is_scored_once_and_evaluation_changes_nothing(bundled_model_dir, tmp_path):
     calls = []
 
@@ -213,6 +220,11 @@ def test_stopped_and_resumed_equals_uninterrupted_and_keeps_what_was_scored(bund
         ({"tasks": {"a": {"weight": -1}}}, "`tasks`, a: `weight` is -1"),
         ({"tasks": {"a": 3}}, "`tasks`, a is 3"),
         ({"codpo_lam": 1.0}, "`codpo_lam` is 1.0, but it belongs to codpo"),
+        ({"num_generations": 0}, "`num_generations` is 0"),
+        (
+            {"num_generations": 1, "optimizer": "codpo", "kl_max": None},
+            "`num_generations` is 1, but task default uses codpo",
+        ),
         ({"beta": 0.1}, "`beta` is 0.1"),
         ({"num_iterations": 2}, "`num_iterations` is 2"),
         ({"steps_per_generation": 2}, "`steps_per_generation` is 2"),
@@ -223,7 +235,7 @@ def test_stopped_and_resumed_equals_uninterrupted_and_keeps_what_was_scored(bund
     ],
 )
 def test_the_configuration_refuses_what_has_no_meaning(tmp_path, config, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(ValueError, match=message):
         CGPOConfig(**{"output_dir": str(tmp_path), "kl_max": 5.0, "report_to": "none", **config})
 
 

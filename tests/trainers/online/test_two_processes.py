@@ -23,6 +23,8 @@ SETTINGS = {
         "policy_loss": "apo_asymmetric",
         "beta": 0.001,
     },
+    # The third group has nothing eligible and falls back on its baseline answer.
+    "cgpo": {"kl_max": 5.0, "constraints": [{"name": "length", "minimum": 21}], "baseline_column": "solution"},
 }
 # These need a trainer with a critic: tests/trainers/ppo.
 WITH_CRITIC = ("gae", "rto")
@@ -30,7 +32,7 @@ WITH_CRITIC = ("gae", "rto")
 
 def test_every_estimator_gives_the_same_on_two_processes(bundled_model_dir, tmp_path):
     names = [name for name in PARTS["advantage"] if name not in WITH_CRITIC]
-    task = {"model": bundled_model_dir, "names": names, "config": SETTINGS}
+    task = {"model": bundled_model_dir, "names": names, "config": SETTINGS, "methods": {"cgpo": "cgpo"}}
     alone = run({**task, "file": str(tmp_path / "one.json")})
     shared = {**task, "file": str(tmp_path / "two.json")}
     finished = launch(WORKER, shared, processes=2)
