@@ -8,6 +8,7 @@ import torch
 from transformers import GenerationConfig
 from trl.models import unwrap_model_for_generation
 
+from ..generation.transformers_backend import avoid_packed_kernel
 from ..objectives.groups import sum_rewards
 
 
@@ -42,6 +43,7 @@ def run_self_checks(trainer: Any, rewards: torch.Tensor, output: dict[str, Any])
     probe = {name: value for name, value in output.items() if isinstance(value, torch.Tensor) and value.dim() > 0}
     probe = {name: value[:PROBE_PROMPTS] for name, value in probe.items()}
     was_training = trainer.model.training
+    avoid_packed_kernel(trainer.model, trained=True)
     trainer.model.eval()
     try:
         findings = [

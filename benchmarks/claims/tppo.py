@@ -7,10 +7,9 @@ stopping in the last state, responses are cut off at 64 tokens. A tabular softma
 for each window. The cost of a window is its longest slot in decode steps; success is computed exactly. PPO is the window of
 64, in which every response ends. Controls: PPO that cuts responses off at 16 tokens for good, and windows of 16 in which a
 response that goes on counts as ended (no bootstrap: V(s_l) = 0). Every method has the best learning rate of four, chosen on
-3 other seeds.
+3 other runs.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -26,8 +25,9 @@ STATES, GOOD, STOP, LONGEST, SLOTS = 7, 0, 2, 64, 32
 START = (0.0, 0.0, -1.0)  # of each state's logits: responses are long at first, as those of a reasoning model
 LAM, EPSILON_LOW, EPSILON_HIGH = 0.95, 0.2, 0.28
 RATES, CRITIC_RATE = (0.01, 0.03, 0.1, 0.3), 0.1
-TUNING = [1000, 1001, 1002]
+TUNING_SEED = 1000
 MILESTONES = (500, 1000, 2000, 3900)
+Curve = list[tuple[int, int, float]]  # decode steps, updates, success
 
 
 @dataclass(frozen=True)
@@ -52,85 +52,114 @@ VARIANTS = {
 def success(logits: torch.Tensor) -> float:
     """Probability that a response of at most 64 tokens stops in the last state."""
     good, junk, stop = logits.softmax(-1).unbind(-1)
-    here, done = torch.zeros(STATES, dtype=torch.float64), 0.0
-    here[0] = 1.0
-    for _ in range(LONGEST):
-        done += float(here[-1] * stop[-1])
-        moved = torch.cat([torch.zeros(1, dtype=torch.float64), (here * good)[:-1]])
-        moved[-1] += here[-1] * good[-1]
-        here = moved + here * junk
-    return done
+    moves = torch.diag(junk) + torch.diag(good[:-1], 1)
+    moves[-1, -1] += good[-1]
+    # Expected visits of each state by a response that starts in the first: (I - M^64) (I - M)^-1.
+    one = torch.eye(STATES, dtype=torch.float64)
+    visits = torch.linalg.solve((one - moves).T, (one - torch.linalg.matrix_power(moves, LONGEST))[0])
+    return float(visits[-1] * stop[-1])
 
 
-class Run:
-    """One run: 32 slots whose responses go on from window to window, and what they have cost."""
+class Runs:
+    """Several runs side by side, each with 32 slots, a policy and a critic of its own; `rates` holds one rate for each."""
 
-    def __init__(self, variant: Variant, rate: float, seed: int) -> None:
-        self.variant, self.stream = variant, generator(seed)
-        self.logits = torch.tensor(START, dtype=torch.float64).repeat(STATES, 1).requires_grad_()
-        self.values = torch.zeros(STATES, dtype=torch.float64, requires_grad=True)
-        self.policy = torch.optim.Adam([self.logits], lr=rate)
-        self.critic = torch.optim.Adam([self.values], lr=CRITIC_RATE)
-        self.prompts, self.lengths, self.taken = torch.arange(SLOTS), torch.zeros(SLOTS, dtype=torch.long), SLOTS
-        self.states = torch.zeros(SLOTS, LONGEST, dtype=torch.long)
-        self.actions = torch.zeros(SLOTS, LONGEST, dtype=torch.long)
-        self.progress = torch.zeros(SLOTS, dtype=torch.long)
-        self.decode_steps = self.updates = 0
+    def __init__(self, variant: Variant, rates: list[float], seed: int) -> None:
+        self.variant, self.stream, count = variant, generator(seed), len(rates)
+        start = torch.tensor(START, dtype=torch.float64).repeat(STATES, 1)
+        self.logits = [start.clone().requires_grad_() for _ in rates]
+        self.values = torch.zeros(count, STATES, dtype=torch.float64, requires_grad=True)
+        groups = [{"params": [item], "lr": rate} for item, rate in zip(self.logits, rates, strict=True)]
+        self.policy, self.critic = torch.optim.Adam(groups), torch.optim.Adam([self.values], lr=CRITIC_RATE)
+        self.prompts, self.taken = torch.arange(SLOTS).repeat(count, 1), [SLOTS] * count
+        self.lengths = torch.zeros(count, SLOTS, dtype=torch.long)
+        self.progress = torch.zeros(count, SLOTS, dtype=torch.long)
+        self.states = torch.zeros(count, SLOTS, LONGEST, dtype=torch.long)
+        self.actions = torch.zeros(count, SLOTS, LONGEST, dtype=torch.long)
+        self.run = torch.arange(count)[:, None]
+        self.decode_steps = torch.zeros(count, dtype=torch.long)
 
     def generate(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """A window: [S] tokens written, [S] whether the response has stopped."""
-        probabilities = self.logits.detach().softmax(-1)
+        """A window: [R, S] tokens written, [R, S] whether the response has stopped."""
+        probabilities = torch.stack(self.logits).detach().softmax(-1)
         room = (self.variant.longest - self.lengths).clamp(max=self.variant.window)
-        new, stopped = torch.zeros_like(room), torch.zeros(SLOTS, dtype=torch.bool)
+        new, stopped = torch.zeros_like(room), torch.zeros_like(room, dtype=torch.bool)
         while bool((going := ~stopped & (new < room)).any()):
-            action = torch.multinomial(probabilities[self.progress], 1, generator=self.stream).squeeze(1)
-            slots = going.nonzero()[:, 0]
-            places = (self.lengths + new)[slots]
-            self.states[slots, places], self.actions[slots, places] = self.progress[slots], action[slots]
+            drawn = torch.multinomial(probabilities[self.run, self.progress].flatten(0, 1), 1, generator=self.stream)
+            action = drawn.view_as(new)
+            run, slot = going.nonzero(as_tuple=True)
+            places = (self.lengths + new)[going]
+            self.states[run, slot, places], self.actions[run, slot, places] = self.progress[going], action[going]
             moved = (self.progress + (action == GOOD)).clamp(max=STATES - 1)
             self.progress = torch.where(going, moved, self.progress)
             stopped |= going & (action == STOP)
             new += going
-            self.decode_steps += 1
+        self.decode_steps += new.amax(1)
         return new, stopped
 
     def step(self) -> None:
-        """A window, one update of the policy on its tokens and one of the critic on the responses that ended."""
+        """A window, one update of each policy on its tokens and one of each critic on the responses that ended."""
         new, stopped = self.generate()
         total = self.lengths + new
-        mask = torch.arange(LONGEST) < total[:, None]
         goes_on = ~stopped & (total < self.variant.longest)
-        last = (total - 1)[:, None]
-        won = stopped & (self.states.gather(1, last).squeeze(1) == STATES - 1)
-        rewards = torch.zeros(SLOTS, LONGEST, dtype=torch.float64).scatter(1, last, won.double()[:, None])
-        masks = tppo_token_masks(mask, self.lengths, goes_on)
-        old = self.values.detach()[self.states]
+        last = (total - 1)[..., None]
+        won = stopped & (self.states.gather(2, last).squeeze(2) == STATES - 1)
+        rewards = torch.zeros(self.states.shape, dtype=torch.float64).scatter(2, last, won.double()[..., None])
+        logps = torch.stack(self.logits).log_softmax(-1)[self.run[..., None], self.states, self.actions]
+        values = self.values[self.run[..., None], self.states]
+        losses = [
+            self.losses(rewards[run], logps[run], values[run], total[run], self.lengths[run], goes_on[run])
+            for run in range(len(self.logits))
+        ]
+        for optimizer, own in zip((self.policy, self.critic), zip(*losses, strict=True), strict=True):
+            optimizer.zero_grad()
+            torch.stack(own).sum().backward()
+            optimizer.step()
+        for run in range(len(self.logits)):
+            moved = tppo_advance(
+                self.prompts[run],
+                self.lengths[run],
+                new[run],
+                stopped[run],
+                self.taken[run],
+                10**9,
+                self.variant.longest,
+            )
+            self.prompts[run], self.lengths[run], finished, self.taken[run] = moved
+            self.progress[run] = torch.where(finished, 0, self.progress[run])
+
+    def losses(
+        self,
+        rewards: torch.Tensor,
+        logps: torch.Tensor,
+        values: torch.Tensor,
+        total: torch.Tensor,
+        start: torch.Tensor,
+        goes_on: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The policy's and the critic's loss of one run; tensors are [S, 64] or [S]."""
+        mask, old = torch.arange(LONGEST) < total[:, None], values.detach()
+        masks = tppo_token_masks(mask, start, goes_on)
         rest = goes_on if self.variant.bootstrap else torch.zeros_like(goes_on)
         advantages = whiten(egae(rewards, old, mask, rest, lam=LAM).advantages, masks.policy_mask)
         targets = gae(rewards, old, mask, critic_lam=1.0).returns
-        logps = self.logits.log_softmax(-1)[self.states, self.actions]
-        loss = ppo_loss(logps, logps.detach(), advantages, masks.policy_mask, EPSILON_LOW, EPSILON_HIGH)
-        self.policy.zero_grad()
-        (loss.sum() / masks.policy_mask.sum()).backward()
-        self.policy.step()
-        if masks.value_mask.any():
-            self.critic.zero_grad()
-            losses = value_loss(self.values[self.states], old, targets, masks.value_mask)
-            (losses.sum() / masks.value_mask.sum()).backward()
-            self.critic.step()
-        moved = tppo_advance(self.prompts, self.lengths, new, stopped, self.taken, 10**9, self.variant.longest)
-        self.prompts, self.lengths, finished, self.taken = moved
-        self.progress = torch.where(finished, 0, self.progress)
-        self.updates += 1
+        policy = ppo_loss(logps, logps.detach(), advantages, masks.policy_mask, EPSILON_LOW, EPSILON_HIGH)
+        critic = value_loss(values, old, targets, masks.value_mask)
+        return policy.sum() / masks.policy_mask.sum(), critic.sum() / masks.value_mask.sum().clamp(min=1)
 
-    def curve(self, budget: int) -> Iterator[tuple[int, int, float]]:
-        """(decode steps, updates, success) after every window within the budget."""
-        while self.decode_steps < budget:
-            yield self.decode_steps, self.updates, success(self.logits.detach())
+    def curves(self, budget: int) -> list[Curve]:
+        """For each run (decode steps, updates, success) after every window within the budget."""
+        curves: list[Curve] = [[] for _ in self.logits]
+        updates = 0
+        while bool((self.decode_steps < budget).any()):
+            for run, curve in enumerate(curves):
+                if self.decode_steps[run] < budget:
+                    curve.append((int(self.decode_steps[run]), updates, success(self.logits[run].detach())))
             self.step()
+            updates += 1
+        return curves
 
 
-def at(curve: list[tuple[int, int, float]], column: int, value: int) -> tuple[int, int, float]:
+def at(curve: Curve, column: int, value: int) -> tuple[int, int, float]:
     """The last point of a curve at which decode steps (column 0) or updates (1) have not passed `value`."""
     return max((point for point in curve if point[column] <= value), key=lambda point: point[column])
 
@@ -139,17 +168,16 @@ def milestones(budget: int) -> list[int]:
     return [place for place in MILESTONES if place <= budget] or [budget]
 
 
-def best_rate(variant: Variant, budget: int, seeds: list[int]) -> float:
-    """The rate with the largest mean success over the milestones."""
+def best_rate(variant: Variant, budget: int, tuning: int) -> float:
+    """The rate with the largest mean success over the milestones, of so many runs each."""
+    rates = [rate for rate in RATES for _ in range(tuning)]
+    scores = dict.fromkeys(RATES, 0.0)
+    for rate, curve in zip(rates, Runs(variant, rates, TUNING_SEED).curves(budget), strict=True):
+        scores[rate] += sum(at(curve, 0, place)[2] for place in milestones(budget))
+    return max(scores, key=scores.__getitem__)
 
-    def score(rate: float) -> float:
-        curves = [list(Run(variant, rate, seed).curve(budget)) for seed in seeds]
-        return sum(at(curve, 0, place)[2] for curve in curves for place in milestones(budget))
 
-    return max(RATES, key=score)
-
-
-def draw(curves: dict[str, list[list[tuple[int, int, float]]]], budget: int) -> plt.Figure:
+def draw(curves: dict[str, list[Curve]], budget: int) -> plt.Figure:
     figure, (cost, steps) = plt.subplots(1, 2, figsize=(11.5, 4.3))
     for name, runs in curves.items():
         colour = VARIANTS[name][1]
@@ -173,10 +201,10 @@ def draw(curves: dict[str, list[list[tuple[int, int, float]]]], budget: int) -> 
 
 def main(argv: list[str] | None = None) -> dict:
     options = read_options(__doc__, argv, seeds=10)
-    budget, tuning = (300, TUNING[:1]) if options.quick else (4000, TUNING)
+    budget, tuning = (200, 1) if options.quick else (4000, 3)
     rates = {name: best_rate(variant, budget, tuning) for name, (variant, _) in VARIANTS.items()}
     curves = {
-        name: [list(Run(variant, rates[name], seed).curve(budget)) for seed in options.seeds]
+        name: Runs(variant, [rates[name]] * len(options.seeds), options.seeds[0]).curves(budget)
         for name, (variant, _) in VARIANTS.items()
     }
     ppo, ours = "PPO (window 64)", "T-PPO, 16"

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from ...errors import InputError
+from ...generation.transformers_backend import avoid_packed_kernel
 from ..frozen_models import is_adapter_folder, load_frozen_model
 
 
@@ -79,6 +80,7 @@ def logps_of(trainer, model, dataset, name: str) -> tuple[torch.Tensor, torch.Te
     loader = DataLoader(dataset, batch_size=batch_size, collate_fn=trainer.data_collator, shuffle=False)
     loader = trainer.accelerator.prepare_data_loader(loader)
     was_training = model.training
+    avoid_packed_kernel(model, trained=True)  # the base is the policy's
     model.eval()
     chosen, rejected = [], []
     for inputs in tqdm(

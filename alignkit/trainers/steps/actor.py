@@ -103,10 +103,9 @@ class StepActorTrainer(PreferenceTrainer):
             self._signature_columns = ["prompt_ids", "completion_ids", "advantage", "ref_logps"]
 
     def _get_train_sampler(self, dataset=None):
-        rows = self.train_dataset if dataset is None else dataset
-        # The loader asks for columns of the signature only; the states are those of the same rows.
-        self.epoch_sampler = StateSampler(self.train_dataset["state_id"], self.args.data_seed or self.args.seed)
-        assert len(rows) == len(self.epoch_sampler)
+        # Given is the data set without the columns that the collator does not read: the same rows.
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        self.epoch_sampler = StateSampler(self.train_dataset["state_id"], seed)
         return self.epoch_sampler
 
     def _precompute_ref_logps(self, dataset, name, batch_size):

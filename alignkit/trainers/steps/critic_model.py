@@ -65,8 +65,8 @@ def load_critic(run: Run, source: str, vocabulary_size: int, pad_token_id: int, 
             f"the critic's model {source} knows {known:,} tokens, the policy's tokenizer {vocabulary_size:,}; the critic "
             "reads the policy's tokens, so take a model of the same family (`critic_model_name_or_path`)."
         )
-    if quantization is not None and not torch.cuda.is_available():
-        avoid_packed_kernel(model)
+    if quantization is not None:
+        avoid_packed_kernel(model, trained=trainable)
     model.config.get_text_config().pad_token_id = model.config.pad_token_id = pad_token_id
     if not trained_head:
         torch.nn.init.zeros_(model.score.weight)

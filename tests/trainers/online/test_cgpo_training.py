@@ -136,13 +136,17 @@ def test_the_gradient_is_that_of_codpo_on_the_whole_batch_though_it_is_split(bun
     assert max(item.abs().max().item() for item in whole) > 1e-3
 
 
-@pytest.mark.parametrize("verdict, unknown", [(False, 0.0), (math.nan, 1.0)])
-def test_where_nothing_is_satisfied_or_known_no_weight_moves(bundled_model_dir, tmp_path, verdict, unknown):
+@pytest.mark.parametrize(
+    "verdict, unknown, optimizers", [(False, 0.0, ("codpo", "crraft")), (math.nan, 1.0, ("crpg",))]
+)
+def test_where_nothing_is_satisfied_or_known_no_weight_moves(
+    bundled_model_dir, tmp_path, verdict, unknown, optimizers
+):
     def judge(completions, **columns):
         return [verdict] * len(completions)
 
     untrained = build(bundled_model_dir, tmp_path / "a", constraints=[judge]).model
-    for optimizer in ("crpg", "codpo", "crraft"):
+    for optimizer in optimizers:
         trainer = run(bundled_model_dir, tmp_path / "b", max_steps=1, optimizer=optimizer, constraints=[judge])
         assert largest_difference(trainer.model, untrained) == 0.0
         entry = logs(trainer)[0]
@@ -155,7 +159,7 @@ def test_without_an_eligible_completion_crraft_trains_on_the_baseline_answer(bun
     answer = "The number that was asked for: 7."
     dataset = load("bundled/math_tasks", split="train[:8]").map(lambda row: {"baseline_completion": answer})
     judge = {"name": "pattern", "pattern": "asked for"}
-    config = {"dataset": dataset, "constraints": [judge], "max_steps": 4, "max_completion_length": 40}
+    config = {"dataset": dataset, "constraints": [judge], "max_steps": 3, "max_completion_length": 40}
     trainer = run(bundled_model_dir, tmp_path, learning_rate=1e-2, logging_steps=1, **config)
     assert logs(trainer)[0]["cgpo/default/from_baseline"] == 1 == logs(trainer)[0]["cgpo/default/trained"]
     inputs = trainer._buffered_inputs[0]

@@ -206,6 +206,20 @@ def test_a_reward_that_is_no_share_is_refused_with_the_score(tmp_path):
     assert not (run.folder / "iter_0" / "states.jsonl").exists()
 
 
+@pytest.mark.slow
+def test_qlora_trains_two_adapters_on_a_quantised_base(tmp_path):
+    run = runner(base_settings(tmp_path / "run", load_in_4bit=True, num_iterations=1, num_prompts=2))
+    run.run()
+    critic, actor = (weights(run.folder / "iter_0" / stage) for stage in ("critic", "actor"))
+    assert float(critic["base_model.model.score.weight"].abs().max()) > 0
+    assert all(
+        any(float(item.abs().max()) > 0 for name, item in part.items() if "lora_B" in name) for part in (critic, actor)
+    )
+    facts = numbers(run.folder)[0]
+    assert facts["critic"]["first_loss"] == pytest.approx(math.log(2), abs=1e-3)
+    assert facts["actor"]["first_direct_advantage/log_ratio_size"] == pytest.approx(0.0, abs=1e-5)
+
+
 # The policy's trainer by itself
 
 
