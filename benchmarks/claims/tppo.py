@@ -106,13 +106,11 @@ class Runs:
         rewards = torch.zeros(self.states.shape, dtype=torch.float64).scatter(2, last, won.double()[..., None])
         logps = torch.stack(self.logits).log_softmax(-1)[self.run[..., None], self.states, self.actions]
         values = self.values[self.run[..., None], self.states]
-        losses = [
-            self.losses(rewards[run], logps[run], values[run], total[run], self.lengths[run], goes_on[run])
-            for run in range(len(self.logits))
-        ]
-        for optimizer, own in zip((self.policy, self.critic), zip(*losses, strict=True), strict=True):
+        flat = [item.flatten(0, 1) for item in (rewards, logps, values, total, self.lengths, goes_on)]
+        losses = self.losses(*flat)
+        for optimizer, loss in zip((self.policy, self.critic), losses, strict=True):
             optimizer.zero_grad()
-            torch.stack(own).sum().backward()
+            loss.backward()
             optimizer.step()
         for run in range(len(self.logits)):
             moved = tppo_advance(
@@ -136,15 +134,23 @@ class Runs:
         start: torch.Tensor,
         goes_on: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The policy's and the critic's loss of one run; tensors are [S, 64] or [S]."""
+        """The policies' and the critics' losses, each summed over the runs; tensors are [R * S, 64] or [R * S]."""
         mask, old = torch.arange(LONGEST) < total[:, None], values.detach()
         masks = tppo_token_masks(mask, start, goes_on)
         rest = goes_on if self.variant.bootstrap else torch.zeros_like(goes_on)
-        advantages = whiten(egae(rewards, old, mask, rest, lam=LAM).advantages, masks.policy_mask)
+        advantages = egae(rewards, old, mask, rest, lam=LAM).advantages
+        # Every run whitens its own tokens.
+        own = zip(advantages.split(SLOTS), masks.policy_mask.split(SLOTS), strict=True)
+        advantages = torch.cat([whiten(*run) for run in own])
         targets = gae(rewards, old, mask, critic_lam=1.0).returns
         policy = ppo_loss(logps, logps.detach(), advantages, masks.policy_mask, EPSILON_LOW, EPSILON_HIGH)
         critic = value_loss(values, old, targets, masks.value_mask)
-        return policy.sum() / masks.policy_mask.sum(), critic.sum() / masks.value_mask.sum().clamp(min=1)
+
+        def mean_of_runs(losses: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+            counts = counted.view(-1, SLOTS * LONGEST).sum(1).clamp(min=1)
+            return (losses.view(-1, SLOTS * LONGEST).sum(1) / counts).sum()
+
+        return mean_of_runs(policy, masks.policy_mask), mean_of_runs(critic, masks.value_mask)
 
     def curves(self, budget: int) -> list[Curve]:
         """For each run (decode steps, updates, success) after every window within the budget."""
