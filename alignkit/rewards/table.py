@@ -45,7 +45,7 @@ REWARDS: dict[str, NamedReward] = {
     "brevity": NamedReward(f"{OURS}.lengths:BrevityReward", "1 for no tokens, falling to 0 at max_completion_length"),
     "ensemble": NamedReward(
         f"{OURS}.ensemble:EnsembleReward",
-        "an ensemble of reward models: mean, worst case (wco) or mean - coef * variance (uwo) (arXiv 2310.02743)",
+        "reward models together: mean, worst case (wco) or less the variance (uwo) (arXiv 2310.02743)",
     ),
     "accuracy_reward": NamedReward(
         "trl.rewards:accuracy_reward", "TRL: math-verify against the column `solution`, in this process", False

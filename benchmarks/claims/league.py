@@ -29,7 +29,9 @@ from alignkit.trainers.launch import build_trainer
 
 
 # CGPO needs constraints and a baseline answer of each row: another task.
-KEYS = [method.key for method in METHODS.values() if method.family == "online" and method.key not in ("online", "cgpo")]
+KEYS = [
+    method.key for method in METHODS.values() if method.family == "online" and method.key not in ("online", "cgpo")
+]
 BUDGET = {
     "model_name_or_path": "bundled/tiny-math",
     "use_peft": True,

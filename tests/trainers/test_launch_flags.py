@@ -21,7 +21,8 @@ def test_several_processes_without_a_gpu_are_launched_as_gloo_ones(no_gpu, monke
 
 
 @pytest.mark.parametrize(
-    "flags", [["--num_processes", "1"], ["--num_processes", "2", "--config_file", "my.yaml"], ["--mixed_precision", "no"]]
+    "flags",
+    [["--num_processes", "1"], ["--num_processes", "2", "--config_file", "my.yaml"], ["--mixed_precision", "no"]],
 )
 def test_other_flags_are_passed_on_as_they_are(no_gpu, flags):
     assert several(flags) == flags
