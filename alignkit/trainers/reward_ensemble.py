@@ -92,8 +92,8 @@ def train_ensemble(run: Run) -> EnsembleState:
         if state.normalization is None:
             state.normalization = calibrate(folder, state, dataset)
             state.save(folder)
-        for member, (mean, std) in zip(state.members, state.normalization, strict=True):
-            logger.info("%s: scores %.3g ± %.3g on its training responses", folder / member["folder"], mean, std)
+        for finished, (mean, std) in zip(state.members, state.normalization, strict=True):
+            logger.info("%s: scores %.3g ± %.3g on its training responses", folder / finished["folder"], mean, std)
     if trainer is not None:
         trainer.end()
     return state

@@ -130,7 +130,7 @@ class TPPOTrainer(PPOTrainer):
             raise InputError("T-PPO draws prompts by their row; a streamed data set cannot be drawn from.")
         self.reward_funcs = [
             function if isinstance(function, torch.nn.Module) else of_finished(function, self._finished_rows)
-            for function in self.reward_funcs
+            for function in self.reward_funcs  # type: ignore[has-type]
         ]
         self.board = SlotBoard(
             args.per_device_train_batch_size * args.steps_per_generation,
