@@ -14,7 +14,7 @@ from .config import PPOConfig
 
 
 @dataclass
-class RTOConfig(PPOConfig, RTOAdvantagesConfig):
+class RTOConfig(RTOAdvantagesConfig, PPOConfig):
     r"""Configuration of [`RTOTrainer`]: that of [`PPOConfig`], and the settings of the advantage part `rto`.
 
     Parameters:
