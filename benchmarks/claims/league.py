@@ -82,9 +82,13 @@ def main(argv: list[str] | None = None) -> None:
                         f"{name:<24} accuracy {runs[name]['accuracy']:.3f}  entropy {runs[name]['entropy']:.3f}",
                         flush=True,
                     )
-                    path.write_text(json.dumps({"start": start, "budget": BUDGET, "runs": runs}, indent=1) + "\n")
+                    path.write_text(
+                        json.dumps({"quick": False, "start": start, "budget": BUDGET, "runs": runs}, indent=1) + "\n"
+                    )
     table = league_table(runs, args.methods, args.seeds, args.max_steps)
-    path.write_text(json.dumps({"start": start, "budget": BUDGET, "table": table, "runs": runs}, indent=1) + "\n")
+    path.write_text(
+        json.dumps({"quick": False, "start": start, "budget": BUDGET, "table": table, "runs": runs}, indent=1) + "\n"
+    )
     print_table(table, start)
     draw(table, start, args.output)
 

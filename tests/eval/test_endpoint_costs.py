@@ -94,13 +94,13 @@ def test_an_interrupt_lets_the_paid_requests_come_home(tmp_path):
         return Reply("\\boxed{1}", delay=0.3)
 
     with FakeEndpoint(slow) as server:
-        command = [*arguments(tmp_path, server, 40), "--concurrency", "4"]
+        command = [*arguments(tmp_path, server, 400), "--concurrency", "4"]
         interrupt = threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT))
         started = threading.Thread(target=lambda: wait_for(lambda: server.calls) and interrupt.start())
         started.start()
         assert main(command) == 130
         started.join()
-        assert 0 < server.calls < 40 and len(answers(tmp_path)) == server.calls
+        assert 0 < server.calls < 400 and len(answers(tmp_path)) == server.calls
 
 
 def wait_for(condition, seconds=60):

@@ -239,7 +239,7 @@ def test_a_run_tells_its_metrics_in_a_file_and_a_picture(whole):
 def test_inpo_first_iteration_has_one_reference_and_later_two_adapters_on_one_base(settings, monkeypatch):
     """With LoRA no second full model is ever loaded beside the policy."""
     settings.update(LORA, num_generations=4, eta=0.1, learning_rate=5e-3)
-    monkeypatch.setattr("alignkit.trainers.preference.frozen._load", None)
+    monkeypatch.setattr("alignkit.trainers.preference.frozen.load_frozen_model", None)
     loop = runner("inpo", settings)
     loop.run()
     rows = [read_rows(loop.folder / f"iter_{t}" / "dataset.jsonl") for t in range(2)]

@@ -27,7 +27,7 @@ SETTINGS = {
     "cgpo": {"kl_max": 5.0, "constraints": [{"name": "length", "minimum": 21}], "baseline_column": "solution"},
 }
 # These need a trainer with a critic: tests/trainers/ppo.
-WITH_CRITIC = ("gae", "rto")
+WITH_CRITIC = ("gae", "rto", "egae")
 
 
 def test_every_estimator_gives_the_same_on_two_processes(bundled_model_dir, tmp_path):
