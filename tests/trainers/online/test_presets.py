@@ -1,6 +1,7 @@
 """A method's configuration keeps the defaults of its parts, and no part's field hides one of TRL's."""
 
 import dataclasses
+import inspect
 
 import pytest
 from trl import GRPOConfig
@@ -18,7 +19,7 @@ def test_the_parts_defaults_are_the_methods_unless_it_says_otherwise_itself(key)
     for slot, name in config.preset.items():
         for item in dataclasses.fields(load_part(slot, name).Config):
             own = config.__dataclass_fields__[item.name]
-            if item.name not in config.__dict__.get("__annotations__", {}):
+            if item.name not in inspect.get_annotations(config):
                 assert own.default == item.default, (slot, name, item.name)
 
 
