@@ -82,7 +82,8 @@ def show(console, method: catalog.Method) -> None:
     for field in own_fields(method):
         table.add_row(*map(plain, (field.name, default_text(field), field.help)))
     console.print(table)
-    console.print(f"All fields: `alignkit train {method.key} --help`")
+    verb = "train" if method.trainer.endswith("Trainer") else "loop"
+    console.print(f"All fields: `alignkit {verb} {method.key} --help`")
 
 
 def metrics_table(title: str, metrics: Iterable[tuple[str, str]]):

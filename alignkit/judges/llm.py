@@ -10,7 +10,8 @@ from alignkit.errors import InputError
 
 from .base import PointwiseJudge
 from .conversations import Prompt, Response, as_text, check_lengths, digest
-from .endpoint import EndpointOptions
+from .endpoint import Completion, EndpointOptions
+from .llm_scale import LLMScale
 from .replies import PaidReplies, Question, messages_for
 from .templates import check_template, fill
 from .two_orders import TwoOrderJudge
@@ -117,7 +118,7 @@ class LLMJudge(TwoOrderJudge):
         return np.array(self.replies.values(questions), dtype=float)
 
 
-class LLMScoreJudge(PointwiseJudge):
+class LLMScoreJudge(LLMScale, PointwiseJudge):
     """Asks an LLM to grade each answer alone, from `low` to `high`; preferences follow Bradley-Terry.
 
     Args:
@@ -125,6 +126,9 @@ class LLMScoreJudge(PointwiseJudge):
         low, high: range of the score; a reply outside it is a failure.
         options, system_prompt, attempts, cache: see `LLMJudge`.
     """
+
+    kind = "llm_score"
+    places = ("prompt", "response")
 
     def __init__(
         self,
@@ -137,34 +141,11 @@ class LLMScoreJudge(PointwiseJudge):
         cache: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
-        if not low < high:
-            raise InputError(f"low is {low} and high {high}: low must be below high")
-        check_template(template, ("prompt", "response"))
-        self.options = options
-        self.template = template
-        self.system_prompt = system_prompt
-        self.low, self.high = float(low), float(high)
-        self.replies = PaidReplies(
-            options,
-            judge=digest(self._request_identity()),
-            read=lambda reply, _: parse_score(reply, self.low, self.high),
-            attempts=attempts,
-            cache=cache,
-            stats=self.stats,
-        )
 
-    def _request_identity(self) -> dict[str, Any]:
-        return {
-            "judge": "llm_score",
-            "sampling": self.options.sampling(),
-            "system_prompt": self.system_prompt,
-            "template": self.template,
-            "low": self.low,
-            "high": self.high,
-        }
+        def read(reply: Completion, _: Question) -> float | None:
+            return parse_score(reply, self.low, self.high)
 
-    def identity(self) -> dict[str, Any]:
-        return {**self._request_identity(), "attempts": self.replies.attempts}
+        self._set_up(options, template, system_prompt, (low, high), read, attempts, cache)
 
     def score_batch(self, prompts: Sequence[Prompt], responses: Sequence[Response]) -> np.ndarray:
         check_lengths(prompts=prompts, responses=responses)

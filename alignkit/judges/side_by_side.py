@@ -3,17 +3,15 @@
 import os
 import random
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from alignkit.errors import InputError
-
 from .base import ScoringJudge
 from .conversations import Prompt, Response, as_text, check_lengths, digest
-from .endpoint import EndpointOptions
-from .replies import PaidReplies, Question, messages_for
-from .templates import check_template, fill
+from .endpoint import Completion, EndpointOptions
+from .llm_scale import LLMScale
+from .replies import Question, messages_for
+from .templates import fill
 from .verdicts import parse_score_list
 
 
@@ -30,7 +28,7 @@ TEMPLATE = (
 )
 
 
-class LLMSideBySideJudge(ScoringJudge):
+class LLMSideBySideJudge(LLMScale, ScoringJudge):
     """Asks an LLM once per prompt to score all its responses, from `low` to `high`; preferences follow Bradley-Terry.
 
     Equal responses are shown once and share their score. The order in which the responses are shown is drawn from their
@@ -43,6 +41,9 @@ class LLMSideBySideJudge(ScoringJudge):
         options, system_prompt, attempts, cache: see `LLMJudge`.
     """
 
+    kind = "llm_side_by_side"
+    places = ("prompt", "responses")
+
     def __init__(
         self,
         options: EndpointOptions,
@@ -54,36 +55,11 @@ class LLMSideBySideJudge(ScoringJudge):
         cache: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__()
-        if not low < high:
-            raise InputError(f"low is {low} and high {high}: low must be below high")
-        check_template(template, ("prompt", "responses"))
-        self.options = options
-        self.template = template
-        self.system_prompt = system_prompt
-        self.low, self.high = float(low), float(high)
-        self.replies = PaidReplies(
-            options,
-            judge=digest(self._request_identity()),
-            read=lambda reply, question: parse_score_list(
-                reply, len(question.notes["responses"]), self.low, self.high
-            ),
-            attempts=attempts,
-            cache=cache,
-            stats=self.stats,
-        )
 
-    def _request_identity(self) -> dict[str, Any]:
-        return {
-            "judge": "llm_side_by_side",
-            "sampling": self.options.sampling(),
-            "system_prompt": self.system_prompt,
-            "template": self.template,
-            "low": self.low,
-            "high": self.high,
-        }
+        def read(reply: Completion, question: Question) -> list[float] | None:
+            return parse_score_list(reply, len(question.notes["responses"]), self.low, self.high)
 
-    def identity(self) -> dict[str, Any]:
-        return {**self._request_identity(), "attempts": self.replies.attempts}
+        self._set_up(options, template, system_prompt, (low, high), read, attempts, cache)
 
     def scores(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[Response]]) -> np.ndarray:
         check_lengths(prompts=prompts, responses=responses)
