@@ -98,22 +98,23 @@ class EndpointGenerator:
     """Answers prompts through an endpoint, many at once; yields them as they come.
 
     Args:
-        name, sampling: the endpoint and how it is asked.
+        name: the endpoint.
         concurrency: most requests in flight; None: the endpoint's own.
         budget: what may be spent.
     """
 
-    def __init__(self, name: str, sampling: SamplingParams, concurrency: int | None, budget: Budget) -> None:
-        options = endpoint_options(name, sampling)
+    def __init__(self, name: str, concurrency: int | None, budget: Budget) -> None:
         self.name = name
-        self.options = replace(options, max_concurrency=concurrency) if concurrency else options
+        self.concurrency = concurrency
         self.budget = budget
 
     def generate(self, prompts: Sequence[Prompt], sampling: SamplingParams, seeds: Sequence[int]) -> Iterator[Answer]:
         """Yield an `Answer` per prompt. Raises `InputError` at the end if some got no reply (the others are yielded), or
         where the budget ends. An interrupt (Ctrl-C) lets the requests in flight come home first."""
-        self.options.key()  # refused here, not in the thread
-        asking = Asking(self.options, prompts, self.budget)
+        options = endpoint_options(self.name, sampling)
+        options = replace(options, max_concurrency=self.concurrency) if self.concurrency else options
+        options.key()  # refused here, not in the thread
+        asking = Asking(options, prompts, self.budget)
         thread = threading.Thread(target=asking.run, daemon=True, name="asking")
         thread.start()
         interrupted = False

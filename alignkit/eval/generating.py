@@ -5,13 +5,14 @@ Several processes share the work: each writes a file of its own, `generations/<r
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from alignkit.errors import InputError
-from alignkit.generation import load_generator, load_tokenizer, prompt_hash, render_prompt
+from alignkit.generation import SamplingParams, load_generator, load_tokenizer, prompt_hash, render_prompt
 from alignkit.generation.prompts import encode_prompt
 
 from .answering import (
@@ -46,31 +47,76 @@ def generate_stage(plan: Plan, folder: Path) -> None:
 
 
 def generate_run(plan: Plan, run: Run, folder: Path) -> None:
-    """Generate the missing completions of one model."""
+    """Generate the missing completions of one model: all first turns, then those that their answers open."""
     processes = Processes.here()
-    prompts = render_prompts(plan, run)
-    logger.info("the first prompt as %s reads it:\n%s", run.label, prompts[plan.items[0].item_id])
-    if processes.is_main:
-        write_atomically(prompts_file(folder, run), json.dumps(prompts, indent=0) + "\n")
-    hashes = {item_id: prompt_hash(text) for item_id, text in prompts.items()}
-    todo = missing_completions(plan, run, folder, hashes)
-    total = len(plan.items) * plan.n_samples
-    logger.info("%s: %d of %d completions are there", run.label, total - len(todo), total)
-    processes.barrier()  # everyone has read what is there before anyone writes
-    if todo:
-        complete(plan, run, folder, todo[processes.rank :: processes.size], hashes, processes)
-    processes.barrier()
+    prompts = Prompts(plan, run)
+    logger.info("the first prompt as %s reads it:\n%s", run.label, prompts.text(plan.items[0]))
+    generator = None
+    for _ in range(plan.suite.turns):
+        todo = list(missing_completions(plan, run, folder, prompts))
+        if processes.is_main:
+            write_atomically(prompts_file(folder, run), json.dumps(prompts.texts, indent=0) + "\n")
+        logger.info("%s: %d completions are to be made", run.label, len(todo))
+        processes.barrier()  # everyone has read what is there before anyone writes
+        own = todo[processes.rank :: processes.size]
+        if own:
+            with generation_log(folder, run, processes.rank) as log:
+                if generator is None or run.source != WEIGHTS:
+                    generator = make_generator(plan, run, folder, own, processes)
+                complete(plan, run, log, own, generator, prompts, processes)
+        processes.barrier()
+        if not todo:
+            break
+    if generator is not None:
+        generator.close()
 
 
-def missing_completions(plan: Plan, run: Run, folder: Path, hashes: dict[str, str]) -> list[tuple[Item, int]]:
-    """Items and sample numbers that no record of the run holds; `hashes` names the prompts."""
+class Prompts:
+    """The prompts of a run's items as its model reads them, rendered when they are asked for; `texts` holds them."""
+
+    def __init__(self, plan: Plan, run: Run) -> None:
+        self.plan = plan
+        self.run = run
+        self.texts: dict[str, str] = {}
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        options = self.plan.load_options()
+        return load_tokenizer(self.plan.source(self.run), options.chat_template, options.trust_remote_code)
+
+    def text(self, item: Item) -> str:
+        if item.item_id not in self.texts:
+            weights = self.run.source == WEIGHTS
+            kwargs = self.plan.options.chat_template_kwargs
+            text = render_prompt(self.tokenizer, item.prompt, kwargs) if weights else render_messages(item.prompt)
+            self.texts[item.item_id] = text
+        return self.texts[item.item_id]
+
+    def hash(self, item: Item) -> str:
+        """Names the prompt in the records."""
+        return prompt_hash(self.text(item))
+
+
+def walk(
+    plan: Plan, run: Run, records: Mapping[Any, Record], hash_of: Callable[[Item], str | None]
+) -> Iterator[tuple[Item, list[tuple[str, int, str | None]]]]:
+    """Every item with the keys of its completions; where they are all there, the next turn of its dialogue follows."""
+    for first in plan.items:
+        item: Item | None = first
+        while item is not None:
+            keys = [(item.item_id, sample, hash_of(item)) for sample in range(plan.n_samples)]
+            yield item, keys
+            complete = all(key in records for key in keys)
+            item = plan.next_item(run, item, records[keys[0]]) if complete else None
+
+
+def missing_completions(plan: Plan, run: Run, folder: Path, prompts: Prompts) -> Iterator[tuple[Item, int]]:
+    """Items and sample numbers that no record of the run holds and whose prompts are known by now."""
     done = generation_records(folder, run)
-    return [
-        (item, sample)
-        for item in plan.items
-        for sample in range(plan.n_samples)
-        if (item.item_id, sample, hashes[item.item_id]) not in done
-    ]
+    for item, keys in walk(plan, run, done, prompts.hash):
+        for sample, key in enumerate(keys):
+            if key not in done:
+                yield item, sample
 
 
 def announce_cost(plan: Plan, folder: Path) -> None:
@@ -80,8 +126,11 @@ def announce_cost(plan: Plan, folder: Path) -> None:
     for run in plan.runs:
         if run.source != ENDPOINT:
             continue
-        hashes = {item_id: prompt_hash(text) for item_id, text in render_prompts(plan, run).items()}
-        missing = [as_messages(item.prompt) for item, _ in missing_completions(plan, run, folder, hashes)]
+        missing = [
+            as_messages(item.prompt)
+            for item, _ in missing_completions(plan, run, folder, Prompts(plan, run))
+            for _ in range(1 + plan.suite.turns - item.turn)
+        ]
         known = list(generation_records(folder, run).values())
         expected = estimate(missing, endpoint_options(run.name, plan.sampling), USUAL_ANSWER_TOKENS, known)
         if missing:
@@ -91,55 +140,51 @@ def announce_cost(plan: Plan, folder: Path) -> None:
             budget.committed += expected.cost
 
 
-def complete(plan: Plan, run: Run, folder: Path, todo: Todo, hashes: dict[str, str], processes: Processes) -> None:
+def complete(
+    plan: Plan, run: Run, log: RecordLog, todo: Todo, generator: Any, prompts: Prompts, processes: Processes
+) -> None:
     """Generate the completions of `todo` and record each as it comes."""
     from tqdm.auto import tqdm
 
-    if not todo:
-        return
-    with generation_log(folder, run, processes.rank) as log:
-        generator = make_generator(plan, run, folder, todo, processes)
-        too_long = items_without_room(generator, plan.items, plan.options.chat_template_kwargs)
-        for item, sample in todo:
-            if item.item_id in too_long:
-                log.append(generation_record(plan, run, item, sample, hashes, Answer(0, "", "length", 0)))
-        if too_long:
-            logger.warning(
-                "%s: the prompts of %d items fill the %d tokens of %s's context: no answer, counted as cut off",
-                plan.suite.name,
-                len(too_long),
-                generator.max_positions,
-                run.label,
-            )
-        todo = [(item, sample) for item, sample in todo if item.item_id not in too_long]
-        seeds = [plan.seed(item, sample) for item, sample in todo]
-        completions = generator.generate([item.prompt for item, _ in todo], plan.sampling, seeds)
-        tokens = 0
-        with tqdm(
-            completions,
-            desc=f"{plan.suite.name}: generate {run.label}",
-            total=len(todo),
-            unit="ans",
-            disable=not processes.is_main,
-        ) as bar:
-            for completion in bar:
-                item, sample = todo[completion.index]
-                log.append(generation_record(plan, run, item, sample, hashes, completion))
+    items = {item.item_id: item for item, _ in todo}
+    too_long = items_without_room(generator, list(items.values()), plan.options.chat_template_kwargs)
+    for item, sample in todo:
+        if item.item_id in too_long:
+            log.append(generation_record(plan, run, item, sample, prompts, Answer(0, "", "length", 0)))
+    if too_long:
+        logger.warning(
+            "%s: the prompts of %d items fill the %d tokens of %s's context: no answer, counted as cut off",
+            plan.suite.name,
+            len(too_long),
+            generator.max_positions,
+            run.label,
+        )
+    todo = [(item, sample) for item, sample in todo if item.item_id not in too_long]
+    batches: dict[SamplingParams, list[tuple[Item, int]]] = {}
+    for item, sample in todo:
+        # Stored outputs come in the order of `todo`, and nothing is drawn.
+        sampling = plan.sampling if run.source == OUTPUTS else plan.sampling_of(item)
+        batches.setdefault(sampling, []).append((item, sample))
+    tokens = 0
+    title = f"{plan.suite.name}: generate {run.label}"
+    with tqdm(desc=title, total=len(todo), unit="ans", disable=not processes.is_main) as bar:
+        for sampling, members in batches.items():
+            seeds = [plan.seed(item, sample) for item, sample in members]
+            for completion in generator.generate([item.prompt for item, _ in members], sampling, seeds):
+                item, sample = members[completion.index]
+                log.append(generation_record(plan, run, item, sample, prompts, completion))
                 tokens += completion.n_tokens
-                bar.set_postfix_str(
-                    f"{tokens / max(bar.format_dict['elapsed'] or 0, 1e-9):.0f} tokens/s", refresh=False
-                )
-        generator.close()
+                speed = tokens / max(bar.format_dict["elapsed"] or 0, 1e-9)
+                bar.set_postfix_str(f"{speed:.0f} tokens/s", refresh=False)
+                bar.update()
 
 
-def generation_record(
-    plan: Plan, run: Run, item: Item, sample: int, hashes: dict[str, str], completion: Any
-) -> Record:
+def generation_record(plan: Plan, run: Run, item: Item, sample: int, prompts: Prompts, completion: Any) -> Record:
     return {
         "item_id": item.item_id,
         "sample_index": sample,
         "seed": plan.seed(item, sample),
-        "prompt_hash": hashes[item.item_id],
+        "prompt_hash": prompts.hash(item),
         "text": completion.text,
         "finish_reason": completion.finish_reason,
         "n_tokens": completion.n_tokens,
@@ -167,7 +212,7 @@ def make_generator(plan: Plan, run: Run, folder: Path, todo: Todo, processes: Pr
     if run.source == ENDPOINT:
         already, limit = money_spent(folder), plan.options.max_cost
         share = None if limit is None else already + (limit - already) / processes.size
-        return EndpointGenerator(run.name, plan.sampling, plan.options.concurrency, Budget(share, already))
+        return EndpointGenerator(run.name, plan.options.concurrency, Budget(share, already))
     if run.source == OUTPUTS:
         outputs = plan.read_outputs(run)
         return StoredOutputs([outputs[item.item_id] for item, _ in todo])
@@ -176,15 +221,6 @@ def make_generator(plan: Plan, run: Run, folder: Path, todo: Todo, processes: Pr
         kwargs = options.vllm_kwargs or {}
         processes.claim_devices(kwargs.get("tensor_parallel_size", 1) * kwargs.get("pipeline_parallel_size", 1))
     return load_generator(plan.source(run), replace(options, device=processes.device(options.device)))
-
-
-def render_prompts(plan: Plan, run: Run) -> dict[str, str]:
-    """The prompt of every item as the model of a run reads it."""
-    if run.source != WEIGHTS:
-        return {item.item_id: render_messages(item.prompt) for item in plan.items}
-    options = plan.load_options()
-    tokenizer = load_tokenizer(plan.source(run), options.chat_template, options.trust_remote_code)
-    return {item.item_id: render_prompt(tokenizer, item.prompt, options.chat_template_kwargs) for item in plan.items}
 
 
 def prompts_file(folder: Path, run: Run) -> Path:
@@ -211,20 +247,19 @@ def generation_records(folder: Path, run: Run) -> dict[Any, Record]:
 
 
 def read_generations(plan: Plan, run: Run, folder: Path) -> list[tuple[Item, list[Record]]]:
-    """Every item with its completions in order. Raises `InputError` if some are missing."""
+    """Every item, the further turns of its dialogue behind it, with its completions in order. Raises `InputError` if some
+    are missing."""
     rendered = prompts_file(folder, run)
     if not rendered.is_file():
         raise InputError(f"nothing is generated for {run.name} in {folder} yet: run `alignkit eval generate` first")
     hashes = {item_id: prompt_hash(text) for item_id, text in read_json(rendered).items()}
     records = generation_records(folder, run)
-    keys = [
-        [(item.item_id, sample, hashes.get(item.item_id)) for sample in range(plan.n_samples)] for item in plan.items
-    ]
-    missing = sum(key not in records for row in keys for key in row)
+    rows = list(walk(plan, run, records, lambda item: hashes.get(item.item_id)))
+    missing = sum(key not in records for _, keys in rows for key in keys)
     if missing:
-        total = len(plan.items) * plan.n_samples
+        total = len(plan.items) * plan.n_samples * plan.suite.turns
         raise InputError(
             f"{missing} of {total} completions of {run.name} are not in {folder / 'generations'}: run `alignkit eval "
             "generate` first"
         )
-    return [(item, [records[key] for key in row]) for item, row in zip(plan.items, keys, strict=True)]
+    return [(item, [records[key] for key in keys]) for item, keys in rows]

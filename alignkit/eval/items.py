@@ -10,12 +10,9 @@ from typing import Any
 from alignkit.errors import InputError
 
 from .golds import GOLD_RULES
-from .hub_files import hub_dataset_file
+from .hub_files import DATA_VARIABLE, hub_dataset_file
 from .protocols import Messages, apply_protocol
 from .suites import Suite
-
-
-DATA_VARIABLE = "ALIGNKIT_EVAL_DATA"
 
 
 @dataclass(frozen=True)
@@ -28,6 +25,11 @@ class Item:
     gold: str = ""
     groups: dict[str, str] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def turn(self) -> int:
+        """Which turn of a dialogue it is, from 1."""
+        return self.extra.get("turn", 1)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

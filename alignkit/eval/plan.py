@@ -9,6 +9,7 @@ Layout of an output folder (one suite each):
     grades/<run>-<grader>.jsonl   their grades, append-only
     votes/<run>-<grader>.jsonl    which answers of an item are equivalent (several samples per item)
     judgments/<run>-<judge>.jsonl the judge's replies, append-only (judged suites)
+    images/<run>/                 the images (image suites)
     results.json report.md report.html
 """
 
@@ -43,7 +44,7 @@ from .fingerprints import digest
 from .items import Item, load_items
 from .options import EvalOptions
 from .protocols import apply_protocol
-from .records import write_atomically
+from .records import Record, write_atomically
 from .suites import Suite, load_suite
 
 
@@ -123,6 +124,24 @@ class Plan:
             return self.benchmark.read_outputs(run.name, self.items)
         return read_outputs(run.name, self.items)
 
+    def answer(self, run: Run, record: Record) -> str:
+        """An answer as the judge, and the next turn of its dialogue, see it; a file's outputs are taken as they are."""
+        return record["text"] if run.source == OUTPUTS else self.benchmark.answer(record["text"])
+
+    def next_item(self, run: Run, item: Item, record: Record) -> Item | None:
+        """The next turn of a dialogue, after the answer in `record`; None where the dialogue ends."""
+        return None if self.suite.turns == 1 else self.benchmark.next_turn(item, self.answer(run, record))
+
+    @property
+    def temperatures(self) -> dict[str, float]:
+        """The suite's temperatures by category, unless the user gave one for all."""
+        return self.suite.temperatures if self.options.temperature is None else {}
+
+    def sampling_of(self, item: Item) -> SamplingParams:
+        """How the answer to an item is drawn."""
+        own = self.temperatures.get(item.groups.get("category", ""))
+        return self.sampling if own is None else replace(self.sampling, temperature=own)
+
     def seed(self, item: Item, sample: int) -> int:
         return derive_seed(self.sampling.seed, item.item_id, sample)
 
@@ -154,6 +173,10 @@ def make_plan(models: Sequence[str], suite: str, options: EvalOptions, compare: 
     if not names:
         raise InputError("no model is given")
     loaded = load_suite(suite)
+    if loaded.kind == "image_reward":
+        from .image_reward.planning import plan_images
+
+        return plan_images(names, loaded, options, compare)
     sampling = SamplingParams(
         temperature=either(options.temperature, loaded.temperature),
         top_p=either(options.top_p, loaded.top_p),
@@ -164,6 +187,8 @@ def make_plan(models: Sequence[str], suite: str, options: EvalOptions, compare: 
     n_samples = either(options.n_samples, loaded.n_samples)
     if n_samples > 1 and sampling.greedy:
         raise InputError(f"n_samples is {n_samples}, but greedy samples are all the same: set --temperature above 0")
+    if n_samples > 1 and loaded.turns > 1:
+        raise InputError(f"n_samples is {n_samples}, but suite {suite} has one answer per turn: leave it out")
     protocol = either(options.protocol, loaded.protocol)
     items, data = suite_items(loaded, protocol, options)
     settings = run_settings(loaded, protocol, sampling, options)
@@ -189,7 +214,8 @@ def make_run(name: str, label: str, sampling: SamplingParams, settings: dict[str
     kind = source_kind(name)
     if kind == ENDPOINT:
         model = fingerprint_endpoint(name, sampling)
-        return Run(name, label, digest([model, settings["suite"], settings["protocol"]]), model, False, None, kind)
+        asked = [settings[name] for name in ("suite", "protocol", "temperatures") if name in settings]
+        return Run(name, label, digest([model, *asked]), model, False, None, kind)
     if kind == OUTPUTS:
         model = fingerprint_file(name)
         return Run(name, label, digest([model, settings["suite"]]), model, False, None, kind)
@@ -255,6 +281,7 @@ def run_settings(suite: Suite, protocol: str, sampling: SamplingParams, options:
         "suite": suite.name,
         "protocol": protocol,
         "sampling": drawn,
+        **({"temperatures": suite.temperatures} if suite.temperatures and options.temperature is None else {}),
         "backend": options.backend,
         "device": device,
         "dtype": dtype,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -130,8 +131,8 @@ def correct_matrix(rows: Graded) -> np.ndarray:
     return np.array([[bool(grade["correct"]) for grade in grades] for _, _, grades in rows])
 
 
-def estimate(plan: Plan, values: np.ndarray) -> Estimate:
-    return bootstrap_mean(values, plan.options.num_resamples, plan.options.confidence)
+def estimate(plan: Plan, values: np.ndarray, clusters: Sequence[str] | None = None) -> Estimate:
+    return bootstrap_mean(values, plan.options.num_resamples, plan.options.confidence, clusters=clusters)
 
 
 def describe_settings(plan: Plan) -> dict[str, Any]:
@@ -141,6 +142,8 @@ def describe_settings(plan: Plan) -> dict[str, Any]:
         "protocol": plan.protocol,
         "n_samples": plan.n_samples,
         "sampling": plan.sampling.to_dict(),
+        **({"temperatures": plan.temperatures} if plan.temperatures else {}),
+        **({"turns": plan.suite.turns} if plan.suite.turns > 1 else {}),
         "limit": options.limit,
         "suite_size": plan.suite.size,
         "data": plan.data,

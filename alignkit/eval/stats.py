@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,26 +28,44 @@ class Estimate:
     ci_high: float
 
 
-def bootstrap_mean(values: np.ndarray, num_resamples: int, confidence: float = 0.95, seed: int = 0) -> Estimate:
+def bootstrap_mean(
+    values: np.ndarray,
+    num_resamples: int,
+    confidence: float = 0.95,
+    seed: int = 0,
+    clusters: Sequence[str] | None = None,
+) -> Estimate:
     """Mean of `values` [n] with a percentile bootstrap interval: items are drawn with replacement.
 
     A value belongs to one item (with several samples per item it is their mean), so that samples of one item, which
-    are not independent, stay together: the cluster bootstrap. The same seed draws the same items for every model.
+    are not independent, stay together: the cluster bootstrap. `clusters` names the item of each value where an item has
+    several (the turns of a dialogue): whole items are drawn, the mean is over the values drawn with them. The same seed
+    draws the same items for every model.
     """
     import numpy as np
 
     values = np.asarray(values, dtype=np.float64)
+    mean = float(values.mean())
+    sizes = None
+    if clusters is not None and len(set(clusters)) < len(values):
+        places = {name: place for place, name in enumerate(dict.fromkeys(clusters))}
+        numbers = np.array([places[name] for name in clusters])
+        values, sizes = np.bincount(numbers, weights=values), np.bincount(numbers)
     n = len(values)
     rng = np.random.default_rng(seed)
     means = []
     left = num_resamples
     while left:
         rows = min(left, max(1, CHUNK_CELLS // n))
-        means.append(values[rng.integers(0, n, size=(rows, n))].mean(axis=1))
+        drawn = rng.integers(0, n, size=(rows, n))
+        if sizes is None:
+            means.append(values[drawn].mean(axis=1))
+        else:
+            means.append(values[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
         left -= rows
     tail = (1 - confidence) / 2
     low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
-    return Estimate(float(values.mean()), float(low), float(high))
+    return Estimate(mean, float(low), float(high))
 
 
 def pass_at_k(correct: np.ndarray, k: int) -> np.ndarray:

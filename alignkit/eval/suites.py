@@ -17,11 +17,13 @@ SUITES_FILE = "suites.json"
 class Suite:
     """A benchmark as data: where its rows are, how they become questions and golds, how they are put and graded.
 
-    `kind`: "math" (graded), "judged" (by the class that `benchmark` names, `package.module:Class`) or "lm_eval" (tasks
-    of lm-eval). `rows`: where the data is (`bundled`, or `hub` with `config` and `split`, and `file`: the name looked
-    for in the folder of `ALIGNKIT_EVAL_DATA` and its sub-folder `folder`, default the kind). `question`/`gold`: the
+    `kind`: "math" (graded), "judged" (by the class that `benchmark` names, `package.module:Class`), "lm_eval" (tasks of
+    lm-eval) or "image_reward" (pipelines, scored by `--scorer`). `rows`: where the data is (`bundled`, or `hub` with
+    `config` and `split`, and `file`: the name looked for in the folder of `ALIGNKIT_EVAL_DATA` and its sub-folder
+    `folder`, default the kind). `question`/`gold`: the
     columns that may hold them, first found wins. `gold_rule`: a key of `alignkit.eval.golds.GOLD_RULES`. `group_by`:
-    columns that get a table of their own.
+    columns that get a table of their own. `turns`: answers of a dialogue, each turn an item of its own; `size` counts
+    dialogues. `temperatures`: the sampling temperature by the items' category, where it is not `temperature`.
     """
 
     name: str
@@ -36,6 +38,8 @@ class Suite:
     gold_rule: str = ""
     benchmark: str = ""
     temperature: float = 0.0
+    temperatures: dict[str, float] = field(default_factory=dict)
+    turns: int = 1
     top_p: float = 1.0
     top_k: int = 0
     n_samples: int = 1

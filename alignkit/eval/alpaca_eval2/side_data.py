@@ -15,8 +15,7 @@ from pathlib import Path
 
 from alignkit.errors import InputError
 
-from ..hub_files import hub_dataset_file
-from ..items import DATA_VARIABLE
+from ..hub_files import DATA_VARIABLE, hub_dataset_file
 from .length_control import GamedRows, SideData
 
 

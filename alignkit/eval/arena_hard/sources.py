@@ -6,19 +6,14 @@ A folder may be a clone of the benchmark's repository or a copy of its Hub data 
 repository at a fixed commit.
 """
 
-import os
-import urllib.error
-import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from alignkit.errors import InputError
-from alignkit.judges.records import write_atomically
 
-from ..hub_files import hub_dataset_file
-from ..items import DATA_VARIABLE
+from ..hub_files import DATA_VARIABLE, Unavailable, data_folders, hub_dataset_file, repository_file
 from .prompts import TEMPLATE_FILE, UTILS_FILE, JudgePrompts, layout_in, read_prompts
 from .versions import Version
 
@@ -40,14 +35,7 @@ class Sources:
     @cached_property
     def folders(self) -> list[Path]:
         """Folders that are looked into, the user's first."""
-        given = [Path(self.data).expanduser()] if self.data else []
-        if given and not given[0].exists():
-            raise InputError(
-                f"--data {self.data} does not exist: give a folder of the benchmark or a file of questions"
-            )
-        root = os.environ.get(DATA_VARIABLE)
-        shared = [Path(root) / "arena_hard", Path(root)] if root else []
-        return [folder for folder in (*given, *shared) if folder.is_dir()]
+        return data_folders(self.data, "arena_hard")
 
     def questions(self) -> Path:
         """The file of questions."""
@@ -88,21 +76,11 @@ class Sources:
 
     def repository_files(self) -> Path:
         """A local folder with the prompt files of the benchmark's repository, downloaded once."""
-        from huggingface_hub import constants
-
-        folder = Path(constants.HF_HOME) / "alignkit" / f"arena-hard-{COMMIT[:12]}"
-        for name in (UTILS_FILE, TEMPLATE_FILE):
-            path = folder / name
-            if path.is_file():
-                continue
-            if constants.HF_HUB_OFFLINE:
-                raise InputError(missing_prompts(self.version, "HF_HUB_OFFLINE forbids the download"))
-            try:
-                with urllib.request.urlopen(f"{REPOSITORY}/{COMMIT}/{name}", timeout=30) as reply:
-                    write_atomically(path, reply.read().decode("utf-8"))
-            except (urllib.error.URLError, OSError, ValueError) as error:
-                raise InputError(missing_prompts(self.version, type(error).__name__)) from error
-        return folder
+        try:
+            paths = [repository_file(REPOSITORY, COMMIT, name, "arena-hard") for name in (UTILS_FILE, TEMPLATE_FILE)]
+        except Unavailable as error:
+            raise InputError(missing_prompts(self.version, str(error))) from error
+        return paths[0].parents[len(Path(UTILS_FILE).parts) - 1]
 
 
 def missing_prompts(version: Version, why: str) -> str:

@@ -29,8 +29,21 @@ if TYPE_CHECKING:
 Messages = list[dict[str, Any]]
 
 # The orders of a game: the baseline's answer is shown first, or the candidate's. A judge of ours that looks at both
-# orders by itself (reward models, pair models, rules) writes one record per item with the third.
-BASELINE_FIRST, CANDIDATE_FIRST, BOTH = "ab", "ba", "both"
+# orders by itself (reward models, pair models, rules) writes one record per item with the third. The last is of benchmarks
+# that rate an answer by itself.
+BASELINE_FIRST, CANDIDATE_FIRST, BOTH, ALONE = "ab", "ba", "both", "alone"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What the judge's scores measure, and how they are shown: times `factor`, followed by `unit`, on an axis from 0 to
+    `top`; a score above `middle` is a good one."""
+
+    name: str = "win rate"
+    unit: str = " %"
+    factor: float = 100.0
+    top: float = 100.0
+    middle: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,7 @@ class Game:
 class Verdict:
     """What a reply says.
 
-    `score` is the benchmark's number: the probability that the *candidate* is better where the benchmark has one; None
+    `score` is the benchmark's number: the probability that the *candidate* is better, or its rating; None
     is a null verdict, and `error` says why ("unparseable", "conflicting", ...). `label` is the verdict in the
     benchmark's own words ("A>>B", "m"); `kind` tells verdicts of unequal worth apart ("weighted", "discrete"). `final`: a
     null verdict that a further attempt must not change.
@@ -95,8 +108,8 @@ class Figures:
         headline: the name in `metrics` of the figure that the model is ranked by.
         metrics: name -> {"value": ..., "ci_low": ..., "ci_high": ..., and what else belongs to it}. Percent, as the
             benchmark reports it.
-        item_values: per item, in the plan's order, the candidate's share of the win in [0, 1]; None where there is no
-            verdict. Group tables, paired differences and win-rate-by-length pictures are made of these.
+        item_values: per item, in the plan's order, the candidate's share of the win in [0, 1] (or its rating); None where
+            there is no verdict. Group tables, paired differences and win-rate-by-length pictures are made of these.
         counts: whole numbers worth showing (wins, ties, nulls by kind, ...).
         notes: sentences the reader of the figures must know: fallbacks, deviations from the official set-up.
         leaderboard: rows {"name", "value", "own": bool} around the model's place on an official leaderboard.
@@ -118,10 +131,14 @@ class JudgedBenchmark(ABC):
     Attributes:
         attempts: replies that may be paid for until one holds a verdict.
         completion_tokens: expected length of a reply, for the cost estimate.
+        pairwise: whether answers meet a baseline's; else each is rated by itself.
+        measure: what the scores are.
     """
 
     attempts: ClassVar[int] = 1
     completion_tokens: ClassVar[int] = 1
+    pairwise: ClassVar[bool] = True
+    measure: ClassVar[Measure] = Measure()
 
     def __init__(self, suite: Suite, options: EvalOptions) -> None:
         self.suite = suite
@@ -153,11 +170,19 @@ class JudgedBenchmark(ABC):
 
     @abstractmethod
     def baseline_name(self, item: Item) -> str:
-        """The model whose answer the candidate meets on this item."""
+        """The model whose answer the candidate meets on this item; empty where answers are rated by themselves."""
 
     @abstractmethod
     def baseline_answer(self, item: Item) -> str:
         """That model's answer."""
+
+    def next_turn(self, item: Item, answer: str) -> Item | None:
+        """The item that follows in its dialogue once `answer` is given; None at its end."""
+        return None
+
+    def cluster(self, item: Item) -> str:
+        """What is drawn as a whole in a bootstrap: items of one cluster are not independent."""
+        return item.item_id
 
     def identical(self, item: Item, answer: str) -> bool:
         """Whether the answer is the baseline's own, so that no call is needed."""

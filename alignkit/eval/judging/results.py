@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ..results import ResultFiles
+from .benchmark import Measure
 
 
 @dataclass(frozen=True)
@@ -12,7 +13,7 @@ class JudgedModel:
     `leaderboard` and `details`.
 
     `n` counts items; `n_null` those without a verdict although the judge replied, `n_missing` those without a reply,
-    `n_truncated` cut-off answers. `mean_length` is in characters. `groups` holds the mean share of the win, in percent,
+    `n_truncated` cut-off answers. `mean_length` is in characters. `groups` holds the mean share of the win, in percent (or rating),
     per value of the suite's grouping columns; `judging` and `generating` (an endpoint's answers) calls, tokens and cost.
     """
 
@@ -41,7 +42,8 @@ class JudgedModel:
 
 @dataclass(frozen=True)
 class JudgedComparison:
-    """`model` minus `baseline`, two evaluated models: the paired difference of the item values, in percentage points."""
+    """`model` minus `baseline`, two evaluated models: the paired difference of the item values, in percentage points (or
+    points of the rating)."""
 
     model: str
     baseline: str
@@ -53,7 +55,8 @@ class JudgedComparison:
 
 @dataclass(frozen=True)
 class JudgedResults(ResultFiles):
-    """Everything that was measured, and where it is written. `judge` says who judged, under which fingerprint."""
+    """Everything that was measured, and where it is written. `judge` says who judged, under which fingerprint; `measure`
+    what the figures are."""
 
     kind: ClassVar[str] = "judged"
 
@@ -65,10 +68,12 @@ class JudgedResults(ResultFiles):
     settings: dict[str, Any]
     versions: dict[str, str]
     notes: list[str] = field(default_factory=list)
+    measure: Measure = field(default_factory=Measure)
     out_dir: str = ""
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], out_dir: str) -> "JudgedResults":
         values["models"] = [JudgedModel(**model) for model in values["models"]]
+        values["measure"] = Measure(**values.get("measure", {}))
         values["comparisons"] = [JudgedComparison(**own) for own in values["comparisons"]]
         return cls(**values, out_dir=out_dir)

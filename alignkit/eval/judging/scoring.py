@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..costs import spent
+from ..items import Item
 from ..plan import Plan
 from ..scoring import describe_settings, estimate, versions
 from .benchmark import Figures, JudgedRun
@@ -30,7 +31,7 @@ def score_judged(plan: Plan, folder: Path) -> JudgedResults:
         base = figures[plan.baseline]
         for place, run in enumerate(runs):
             if place != plan.baseline:
-                comparison = paired(plan, run.run.name, runs[plan.baseline].run.name, figures[place], base)
+                comparison = paired(plan, run, runs[plan.baseline], figures[place], base)
                 comparisons += [comparison] if comparison else []
     weighted = judge.weighted if isinstance(judge, EndpointJudge) else False
     results = JudgedResults(
@@ -42,6 +43,7 @@ def score_judged(plan: Plan, folder: Path) -> JudgedResults:
         describe_settings(plan),
         versions(),
         list(judge.deviations),
+        plan.benchmark.measure,
         str(folder),
     )
     results.write()
@@ -87,30 +89,34 @@ def judged_model(plan: Plan, run: JudgedRun, figures: Figures, judging: dict[str
 
 
 def group_table(plan: Plan, column: str, run: JudgedRun, figures: Figures) -> dict[str, dict[str, float]]:
-    """Mean share of the win, in percent, per value of one grouping column; items without a verdict are left out."""
-    shares: dict[str, list[float]] = {}
+    """Mean share of the win, in percent (or rating), per value of one grouping column; items without a verdict are left
+    out."""
+    members: dict[str, list[tuple[Item, float]]] = {}
     for row, value in zip(run.rows, figures.item_values, strict=True):
         if value is not None:
-            shares.setdefault(row.item.groups.get(column, ""), []).append(value)
-    return {name: {"n": len(shares[name]), **percent_estimate(plan, shares[name])} for name in sorted(shares)}
+            members.setdefault(row.item.groups.get(column, ""), []).append((row.item, value))
+    return {name: {"n": len(members[name]), **shown_estimate(plan, members[name])} for name in sorted(members)}
 
 
-def paired(plan: Plan, model: str, baseline: str, ours: Figures, theirs: Figures) -> JudgedComparison | None:
-    """Difference of two models in percentage points with its interval, over the items where both have a verdict."""
-    pairs = zip(ours.item_values, theirs.item_values, strict=True)
-    both = [own - other for own, other in pairs if own is not None and other is not None]
+def paired(plan: Plan, ours: JudgedRun, theirs: JudgedRun, figures: Figures, base: Figures) -> JudgedComparison | None:
+    """Difference of two models with its interval, over the items where both have a verdict."""
+    triples = zip(ours.rows, figures.item_values, base.item_values, strict=True)
+    both = [(row.item, own - other) for row, own, other in triples if own is not None and other is not None]
     if not both:
         return None
-    own = percent_estimate(plan, both)
-    return JudgedComparison(model, baseline, own["value"], own["ci_low"], own["ci_high"], len(both))
+    own = shown_estimate(plan, both)
+    return JudgedComparison(ours.run.name, theirs.run.name, own["value"], own["ci_low"], own["ci_high"], len(both))
 
 
-def percent_estimate(plan: Plan, values: list[float]) -> dict[str, float]:
+def shown_estimate(plan: Plan, values: list[tuple[Item, float]]) -> dict[str, float]:
+    """The mean of items' values with its interval, on the scale that is shown."""
     import numpy as np
 
-    return {name: 100 * value for name, value in vars(estimate(plan, np.array(values))).items()}
+    clusters = [plan.benchmark.cluster(item) for item, _ in values]
+    found = estimate(plan, np.array([value for _, value in values]), clusters)
+    return {name: plan.benchmark.measure.factor * value for name, value in vars(found).items()}
 
 
 def baselines(plan: Plan) -> str:
-    """The baseline, or the baselines where they differ between items."""
-    return ", ".join(dict.fromkeys(plan.benchmark.baseline_name(item) for item in plan.items))
+    """The baseline, or the baselines where they differ between items; empty where answers are rated by themselves."""
+    return ", ".join(filter(None, dict.fromkeys(plan.benchmark.baseline_name(item) for item in plan.items)))

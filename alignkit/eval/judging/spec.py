@@ -85,6 +85,11 @@ def resolve_judge(
         if given.get("judge", "llm") == "llm":
             given.pop("judge", None)
             return endpoint_judge(given, benchmark, options)
+    if not benchmark.pairwise:
+        raise InputError(
+            f"suite {benchmark.suite.name} has each answer rated by itself, in the benchmark's words, which {spec} cannot do: "
+            "give --judge official, endpoint:MODEL@URL, or a file that describes an endpoint"
+        )
     from alignkit.judges import load_judge
 
     local = {"batch_size": options.batch_size, "dtype": options.dtype, "device": options.device}

@@ -12,7 +12,6 @@ from pathlib import Path
 from alignkit.errors import InputError
 from alignkit.judges.replies import run_async
 
-from ..answering import OUTPUTS
 from ..costs import Budget, estimate, expected_completion, money_spent, spent
 from ..fingerprints import digest
 from ..generating import read_generations
@@ -190,10 +189,9 @@ def plan_judge(plan: Plan) -> EndpointJudge | LocalJudge:
 
 
 def answered(plan: Plan, run: Run, folder: Path) -> Iterator[tuple[Item, Record, str]]:
-    """Every item with the generation record and the answer as the judge sees it; a file's outputs are taken as they are."""
+    """Every item with the generation record and the answer as the judge sees it."""
     for item, records in read_generations(plan, run, folder):
-        text = records[0]["text"]
-        yield item, records[0], text if run.source == OUTPUTS else plan.benchmark.answer(text)
+        yield item, records[0], plan.answer(run, records[0])
 
 
 def played(
