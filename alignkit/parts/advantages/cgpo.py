@@ -138,8 +138,9 @@ def task_of(row: dict[str, Any], tasks: Sequence[Task]) -> Task:
 class CGPOAdvantages(AdvantageEstimator):
     """`cgpo`: rewards calibrated against a baseline answer, constraints by judges, and the update that a task chooses.
 
-    The trainer of CGPO alone has tasks, baseline answers and judges, which it puts into `tasks`. State: the rewards of the
-    baseline answers that were scored, {key of the row: K rewards}.
+    The trainer of CGPO alone has tasks, baseline answers and judges, which it puts into `tasks`. State: the baseline
+    answers that were sampled, {key of the prompt: text}, and the rewards of those that were scored, {key of the row: K
+    rewards}.
     """
 
     Config = CGPOAdvantagesConfig
@@ -154,6 +155,7 @@ class CGPOAdvantages(AdvantageEstimator):
         super().__init__(config, seed)
         self.tasks: list[Task] = []
         self.baselines: dict[str, list[float]] = {}
+        self.answers: dict[str, str] = {}
 
     @classmethod
     def extras(cls, config: Any) -> tuple[str, ...]:
@@ -212,10 +214,10 @@ class CGPOAdvantages(AdvantageEstimator):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        return {"baselines": self.baselines}
+        return {"baselines": self.baselines, "answers": self.answers}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.baselines = state["baselines"]
+        self.baselines, self.answers = state["baselines"], state["answers"]
 
 
 def verdicts(table: torch.Tensor, columns: Sequence[int]) -> torch.Tensor:

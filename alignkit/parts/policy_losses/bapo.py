@@ -97,6 +97,7 @@ class BAPOLoss(PolicyLoss):
     """`bapo`: the clipped surrogate between bounds that are constants of one micro-batch of all processes."""
 
     Config = BAPOLossConfig
+    row_by_row = False
     ignores = {
         **PolicyLoss.ignores,
         "epsilon": "bapo searches its bounds between `low_start` and `low_max`, `high_start` and `high_max`.",

@@ -41,6 +41,7 @@ class PolicyLoss(Part):
         needs_extras: tensors that the advantage estimator must give.
         own_kl: whether `token_loss` holds the KL term, which is otherwise TRL's.
         log_ratio_limit: bound on the log-ratio that TRL's loss sees; None leaves it alone.
+        row_by_row: False where the loss of a completion depends on the other ones of its micro-batch.
     """
 
     Config: ClassVar[type[PartConfig]] = PolicyLossConfig
@@ -48,6 +49,7 @@ class PolicyLoss(Part):
     needs_extras: ClassVar[tuple[str, ...]] = ()
     own_kl: ClassVar[bool] = False
     log_ratio_limit: ClassVar[float | None] = None
+    row_by_row: ClassVar[bool] = True
     ignores = {
         "delta": "two-sided clipping belongs to TRL's losses.",
         "importance_sampling_level": "the loss has a ratio for each token.",

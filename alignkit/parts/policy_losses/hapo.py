@@ -63,6 +63,7 @@ class HAPOLoss(PolicyLoss):
     """
 
     Config = HAPOLossConfig
+    row_by_row = False
 
     @classmethod
     def check(cls, config: Any, args: Any) -> None:

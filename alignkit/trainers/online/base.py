@@ -11,6 +11,7 @@ from ..run_facts import RunFactsMixin
 from ..self_checks import Finding, run_self_checks
 from .config import OnlineConfig
 from .loss import PolicyLossMixin
+from .prompt_sharing import PromptSharingMixin
 from .rewards import resolve_rewards
 from .rollouts import RolloutsMixin
 from .state import OnlineStateMixin
@@ -26,9 +27,10 @@ class OnlineTrainer(
     EpochSamplerMixin,
     RolloutsMixin,
     PolicyLossMixin,
+    PromptSharingMixin,
     TRLGRPOTrainer,
 ):
-    """Base of the online trainers; with every slot empty it equals `trl.GRPOTrainer` bit for bit.
+    """Base of the online trainers; with every slot empty and `shared_prefix` off it is `trl.GRPOTrainer` bit for bit.
 
     Takes the arguments of `trl.GRPOTrainer`; `args` is an [`OnlineConfig`]. `reward_funcs` may also be what a YAML file
     holds (names, mappings); left out, they are those of `args.reward_funcs`.
@@ -54,6 +56,7 @@ class OnlineTrainer(
         finally:
             args.beta = beta
         self.beta = beta
+        self.open_sharing()
         for part in self.parts.values():
             part.check_rewards(self.reward_func_names)
         for sentence in args.warnings():

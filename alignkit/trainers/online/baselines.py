@@ -8,27 +8,25 @@ from accelerate.utils import gather_object
 
 from ...errors import InputError
 from ...judges.conversations import as_text, digest
+from .baseline_sampling import BaselineSamplingMixin
 from .rounds import COMPLETION_IDS, COMPLETIONS
 
 
-class BaselinesMixin:
-    """Mixin for the online trainer: what the column `baseline_column` of a row is worth, and its tokens.
+class BaselinesMixin(BaselineSamplingMixin):
+    """Mixin for the online trainer: what the baseline answer of a row is worth, and its tokens.
 
     The advantage part holds what was scored in training, `baselines`; in evaluation nothing is added to that.
     """
 
-    args: Any
-    parts: dict[str, Any]
-    accelerator: Any
-    model: Any
-    _rows: list[dict[str, Any]]
     _seen_in_evaluation: dict[str, list[float]]
 
     def baseline_text(self, row: dict[str, Any]) -> str | None:
         """The baseline answer of a row as text; None where it has none, or its task needs none."""
-        answer = row.get(self.args.baseline_column)
-        if not self.needs_baseline(row) or answer in (None, "", []):
+        if not self.needs_baseline(row):
             return None
+        answer = row.get(self.args.baseline_column)
+        if answer in (None, "", []):
+            return self.sampled_baseline(row)
         if not isinstance(answer, (str, list)):
             raise InputError(
                 f"the column `{self.args.baseline_column}` holds {answer!r}; expected a text or a list of messages."
@@ -39,6 +37,10 @@ class BaselinesMixin:
         """Whether the row is scored against a baseline answer."""
         return True
 
+    def lacks_baseline(self, row: dict[str, Any]) -> bool:
+        """Whether the row needs a baseline answer that it does not bring, and that is not sampled yet."""
+        return self.needs_baseline(row) and self.baseline_text(row) is None
+
     def baseline_ids(self, row: dict[str, Any]) -> list[int]:
         """The tokens of the row's baseline answer as the policy would write them, end token included; none without one."""
         text = self.baseline_text(row)
@@ -48,6 +50,8 @@ class BaselinesMixin:
         return [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
 
     def _more_to_load(self, output: dict[str, Any]) -> dict[str, Any]:
+        self.sample_baselines()
+
         def lengths() -> torch.Tensor:
             counts = [len(self.baseline_ids(row)) for row in self._rows]
             return self.accelerator.gather(torch.tensor(counts, device=self.accelerator.device))

@@ -8,7 +8,7 @@ import torch
 
 from ...catalog import get
 from ...errors import InputError
-from ...objectives.arguments import require_range
+from ...objectives.arguments import require_choice, require_range
 from ...parts.advantages.cgpo import CGPOAdvantagesConfig, Task, task_of
 from ...parts.part import default_of
 from ...parts.rollout import Advantages
@@ -19,6 +19,9 @@ from .baselines import BaselinesMixin
 from .cgpo_tasks import plan_tasks, read_tasks
 from .config import OnlineConfig
 from .one import One
+
+
+BASELINE_SOURCES = ("column", "initial_policy")
 
 
 @dataclass
@@ -33,6 +36,8 @@ class CGPOConfig(OnlineConfig, CGPOAdvantagesConfig):
             configuration's own.
         baseline_column (`str`, *optional*, defaults to `"baseline_completion"`):
             Column of the baseline answer.
+        baseline_source (`str`, *optional*, defaults to `"column"`):
+            `"column"`, or `"initial_policy"`: rows without an answer there get one that is sampled once.
         num_generations (`int`, *optional*, defaults to `4`):
             K.
         temperature (`float`, *optional*, defaults to `0.9`):
@@ -79,6 +84,13 @@ class CGPOConfig(OnlineConfig, CGPOAdvantagesConfig):
             "and kept in checkpoints. CODPO needs none."
         },
     )
+    baseline_source: str = field(
+        default="column",
+        metadata={
+            "help": "Where baseline answers come from: 'column' (`baseline_column`), or 'initial_policy': a row that brings "
+            "none gets one of the policy as it began, sampled once at the run's temperature and kept in checkpoints."
+        },
+    )
 
     preset: ClassVar[dict[str, str]] = {"advantage": "cgpo", "policy_loss": "cgpo"}
 
@@ -98,6 +110,21 @@ class CGPOConfig(OnlineConfig, CGPOAdvantagesConfig):
         super().__post_init__()
         self.num_generations = generations
         self.planned_tasks: list[Task] = list(read_tasks(self).values())
+        self._check_baseline_source()
+
+    def _check_baseline_source(self) -> None:
+        require_choice("baseline_source", self.baseline_source, BASELINE_SOURCES)
+        if self.baseline_source == "column":
+            return
+        if not any(task.needs_baseline for task in self.planned_tasks):
+            raise InputError(
+                f"`baseline_source` is {self.baseline_source!r}, but codpo, which all tasks use, has no baseline answer."
+            )
+        if self.sync_ref_model:
+            raise InputError(
+                f"`baseline_source` is {self.baseline_source!r}, but `sync_ref_model` moves the reference, which is asked for "
+                "the answers of the initial policy; leave one of them out."
+            )
 
     @property
     def needs_reference(self) -> bool:
@@ -115,11 +142,11 @@ class CGPOConfig(OnlineConfig, CGPOAdvantagesConfig):
                 f"{', '.join(task.name for task in self.planned_tasks)}; columns: {', '.join(columns)}."
             )
         needing = [task.name for task in self.planned_tasks if task.needs_baseline]
-        if needing and self.baseline_column not in columns:
+        if needing and self.baseline_source == "column" and self.baseline_column not in columns:
             raise InputError(
                 f"{source}: the column `{self.baseline_column}` is missing, against which the rewards of "
-                f"{', '.join(needing)} are calibrated; name another with `baseline_column`, or use `optimizer: codpo`. "
-                f"Columns: {', '.join(columns)}."
+                f"{', '.join(needing)} are calibrated; name another with `baseline_column`, have the answers sampled with "
+                f"`baseline_source: initial_policy`, or use `optimizer: codpo`. Columns: {', '.join(columns)}."
             )
 
     def warnings(self) -> list[str]:
@@ -165,6 +192,9 @@ class CGPOTrainer(BaselinesMixin, OnlineTrainer):
         finally:
             args.constraints = known  # functions cannot be saved with the configuration
         self._seen_in_evaluation: dict[str, list[float]] = {}
+        self._answered_in_evaluation: dict[str, str] = {}
+        if args.baseline_source == "initial_policy":
+            self.check_baseline_sampling()
         self.parts["advantage"].tasks = args.planned_tasks
         for name, dataset in {"train_dataset": self.train_dataset, "eval_dataset": self.eval_dataset}.items():
             for part, rows in dataset.items() if isinstance(dataset, dict) else [(name, dataset)]:

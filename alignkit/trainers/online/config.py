@@ -7,14 +7,16 @@ from typing import Any, ClassVar
 from trl.trainer.grpo_config import GRPOConfig as TRLGRPOConfig
 
 from ...config.planning import planned_processes
+from ...parts.policy_losses.base import is_on_policy
 from ...rewards import ResolvedRewards
 from ..devices import default_bf16
+from ..shared_prefix.config import SharedPrefixConfig
 from .rewards import weighted_rewards
 from .slots import SlotChoice, apply_settings, check_parts, choose_parts, warn_of_parts
 
 
 @dataclass
-class OnlineConfig(TRLGRPOConfig):
+class OnlineConfig(SharedPrefixConfig, TRLGRPOConfig):
     r"""Configuration of [`OnlineTrainer`]; everything else is [`trl.GRPOConfig`]'s.
 
     A slot takes the name of a part, or a mapping `{name: ..., setting: value}`; left out, it is plain GRPO.
@@ -28,6 +30,8 @@ class OnlineConfig(TRLGRPOConfig):
             The parts.
         self_checks (`bool`, *optional*, defaults to `True`):
             Whether to look, before the first step, for what goes wrong silently.
+        shared_prefix, shared_prefix_tokens:
+            Whether the prompt of a group is computed once, see [`SharedPrefixConfig`].
 
     Raises:
         InputError: for an unknown part or setting, and for parts or fields that do not go together.
@@ -81,6 +85,7 @@ class OnlineConfig(TRLGRPOConfig):
 
     def __post_init__(self):
         default_bf16(self)
+        self.check_shared_prefix()
         self.chosen_parts: dict[str, SlotChoice] = choose_parts(self)
         apply_settings(self, self.chosen_parts)
         super().__post_init__()
@@ -109,4 +114,22 @@ class OnlineConfig(TRLGRPOConfig):
 
     def warnings(self) -> list[str]:
         """What will run under this configuration, but perhaps not as meant, one sentence each."""
-        return warn_of_parts(self, self.chosen_parts)
+        return [*warn_of_parts(self, self.chosen_parts), *self._warn_of_sharing()]
+
+    def _warn_of_sharing(self) -> list[str]:
+        """What it means to insist on whole groups in every micro-batch."""
+        sentences: list[str] = []
+        if self.shared_prefix in ("auto", "off") or self.steps_per_generation == 1:
+            return sentences
+        given = f"`shared_prefix` is {self.shared_prefix!r}"
+        if not is_on_policy(self):
+            sentences.append(
+                f"{given}, which keeps groups whole in the micro-batches: each of the optimizer steps on a generation batch "
+                "sees fewer prompts than TRL's shuffle gives it, and its gradient varies more. 'auto' does not do that."
+            )
+        if self.per_device_train_batch_size % self.num_generations:
+            sentences.append(
+                f"{given}, but `per_device_train_batch_size` ({self.per_device_train_batch_size}) is no multiple of "
+                f"`num_generations` ({self.num_generations}): groups are cut, and each part computes the prompt again."
+            )
+        return sentences

@@ -13,7 +13,7 @@ class GRPOConfig(OnlineConfig):
 
 
 class GRPOTrainer(OnlineTrainer):
-    """`trl.GRPOTrainer`, bit for bit while the slots are empty. Arguments are those of [`OnlineTrainer`]."""
+    """`trl.GRPOTrainer`, bit for bit while the slots are empty and `shared_prefix` is off; arguments as [`OnlineTrainer`]."""
 
     _name = "GRPO"
     _paper = get("grpo").paper

@@ -30,7 +30,7 @@ class PPOConfig(OnlineConfig, GAEAdvantagesConfig):
             adapter on the policy's base, with a head).
         critic_model_name_or_path, critic_model_revision (`str`, *optional*):
             What a separate critic starts from.
-        critic_learning_rate, critic_max_grad_norm, critic_warmup_steps:
+        critic_learning_rate, critic_max_grad_norm, critic_warmup_steps, critic_initial_value:
             The critic's own optimizer and start.
         vf_coef, cliprange_value, detach_value_backbone:
             The value loss.
@@ -67,6 +67,13 @@ class PPOConfig(OnlineConfig, GAEAdvantagesConfig):
     critic_warmup_steps: int = field(
         default=0, metadata={"help": "First optimizer steps in which the critic alone learns. Valid: at least 0."}
     )
+    critic_initial_value: float = field(
+        default=0.0,
+        metadata={
+            "help": "What a new head says of every text at the start. Near the mean score, the critic need not learn that "
+            "first, which takes long in a linear head. No effect on the head of a reward model. Valid: finite."
+        },
+    )
     vf_coef: float = field(
         default=0.1,
         metadata={
@@ -95,6 +102,9 @@ class PPOConfig(OnlineConfig, GAEAdvantagesConfig):
         require_range("critic_learning_rate", self.critic_learning_rate, 0.0, math.inf, low_open=True, high_open=True)
         require_range("critic_max_grad_norm", self.critic_max_grad_norm, 0.0, low_open=True)
         require_range("critic_warmup_steps", self.critic_warmup_steps, 0)
+        require_range(
+            "critic_initial_value", self.critic_initial_value, -math.inf, math.inf, low_open=True, high_open=True
+        )
         require_range("vf_coef", self.vf_coef, 0.0, math.inf, high_open=True)
         check_value_clip(self.cliprange_value)
         if self.num_generations is None:

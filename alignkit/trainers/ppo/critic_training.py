@@ -16,6 +16,7 @@ from transformers import get_scheduler
 from ...errors import InputError
 from ...objectives.values import value_loss as token_value_losses
 from ...parts.rollout import Advantages
+from ..online.prompt_sharing import in_order
 from ..online.rollouts import loss_mask
 from .critics import Critic, SharedHeadCritic
 
@@ -79,14 +80,10 @@ class CriticMixin:
     def _old_values(self, output: dict[str, Any]) -> torch.Tensor:
         """[n, T + 1] values of a generation batch under the critic as it is, without gradient."""
         input_ids, attention_mask, tokens = sequences(output)
-        size = self._forward_batch_size  # type: ignore[attr-defined]
+        passes = self.passes(input_ids, attention_mask, tokens, self._forward_batch_size)  # type: ignore[attr-defined]
         with torch.no_grad(), self.critic.active():
-            return torch.cat(
-                [
-                    self.critic.values(input_ids[start : start + size], attention_mask[start : start + size], tokens)
-                    for start in range(0, len(input_ids), size)
-                ]
-            )
+            values = [self.critic.values(input_ids[rows], attention_mask[rows], tokens) for rows in passes]
+        return in_order(values, passes)
 
     def _place(self, advantages: Advantages, output: dict[str, Any]) -> None:
         super()._place(advantages, output)  # type: ignore[misc]
@@ -106,18 +103,20 @@ class CriticMixin:
 
     def _compute_loss(self, model, inputs):
         input_ids, attention_mask, tokens = sequences(inputs)
+        self.set_sharing_form(input_ids, tokens)  # type: ignore[attr-defined]
         if isinstance(self.critic, SharedHeadCritic):
             policy_loss = self._policy_loss(model, inputs)
             if torch.is_grad_enabled():
                 detach = self.args.detach_value_backbone or self._warming_up
                 values = self.critic.values_of_policy_pass(tokens, detach)
             else:
-                values = self.critic.values(input_ids, attention_mask, tokens)
-            return policy_loss + self.args.vf_coef * self._value_loss(values[:, :-1], inputs)
+                values = self.critic.values(input_ids, attention_mask, tokens, after=False)
+            return policy_loss + self.args.vf_coef * self._value_loss(values, inputs)
         # Backward at once: the critic's activations are gone before the policy's exist, and those that are computed again
         # (gradient checkpointing) are computed with the critic's adapter.
         with self.critic.active():
-            value_loss = self._value_loss(self.critic.values(input_ids, attention_mask, tokens)[:, :-1], inputs)
+            values = self.critic.values(input_ids, attention_mask, tokens, after=False)
+            value_loss = self._value_loss(values, inputs)
             if self.model.training:
                 value_loss.backward()
         return self._policy_loss(model, inputs)

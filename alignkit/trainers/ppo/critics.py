@@ -9,16 +9,17 @@ import torch
 from torch import nn
 
 from ...errors import InputError
+from ..shared_prefix import shared_inputs
 from .critic_model import load_critic_model
 
 
 class ValueHead(nn.Linear):
-    """One number from a hidden state, in float32; zero at the start, so that the first values are 0 and not noise."""
+    """One number from a hidden state, in float32; at the start it says the same for every text, and no noise."""
 
-    def __init__(self, hidden_size: int) -> None:
+    def __init__(self, hidden_size: int, initial_value: float = 0.0) -> None:
         super().__init__(hidden_size, 1)
         nn.init.zeros_(self.weight)
-        nn.init.zeros_(self.bias)
+        nn.init.constant_(self.bias, initial_value)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """[n, T] values of [n, T, hidden_size]."""
@@ -33,8 +34,30 @@ def around_each_token(hidden_states: torch.Tensor, tokens: int) -> torch.Tensor:
     return hidden_states[:, -tokens - 1 :]
 
 
+def labelled(
+    input_ids: torch.Tensor, attention_mask: torch.Tensor, tokens: int, after: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Tokens, mask and labels of sequences whose last T tokens each have a value before them.
+
+    A label asks for the state before its token; so does, for the value after a whole completion (`after`), the label of
+    one more token at its end, which no other token sees.
+    """
+    if after:
+        input_ids = torch.nn.functional.pad(input_ids, (0, 1))
+        attention_mask = torch.nn.functional.pad(attention_mask, (0, 1))
+        ends = attention_mask[:, -tokens - 1 :].sum(dim=1, keepdim=True) + input_ids.shape[1] - tokens - 1
+        attention_mask = attention_mask.scatter(1, ends.long(), 1)
+        tokens += 1
+    labels = input_ids.masked_fill(attention_mask == 0, -100)
+    labels[:, :-tokens] = -100
+    return input_ids, attention_mask, labels
+
+
 class Critic:
     """Base of the critics. `parameters` are trained by the critic's own optimizer.
+
+    Attributes:
+        sharing_model: the model that says how prompts are shared in the backbone; None where they are not.
 
     Class attributes:
         kind: its name in the configuration.
@@ -43,24 +66,36 @@ class Critic:
 
     kind: ClassVar[str]
     trains_with_policy: ClassVar[bool] = False
+    sharing_model: Any = None
 
     def __init__(self, trainer: Any, backbone: nn.Module) -> None:
         self.trainer = trainer
         self.backbone = backbone
-        self.head = ValueHead(backbone.config.get_text_config().hidden_size).to(trainer.accelerator.device)
+        head = ValueHead(backbone.config.get_text_config().hidden_size, trainer.args.critic_initial_value)
+        self.head = head.to(trainer.accelerator.device)
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
         """What must hold while the critic runs forward and backward."""
         yield
 
-    def values(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, tokens: int) -> torch.Tensor:
-        """[n, T + 1] values before each of the last T tokens and after them all, with gradient where it is enabled."""
+    def values(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, tokens: int, after: bool = True
+    ) -> torch.Tensor:
+        """[n, T + 1] values before each of the last T tokens and after them all, with gradient where it is enabled.
+
+        `after=False` leaves the last column out. On padding the values mean nothing, but for the first after a completion.
+        """
+        inputs, scores = {"input_ids": input_ids, "attention_mask": attention_mask}, None
+        if self.sharing_model is not None:
+            found = shared_inputs(self.sharing_model, *labelled(input_ids, attention_mask, tokens, after))
+            inputs, scores = (inputs, None) if found is None else found
         with self.trainer.accelerator.autocast():
-            hidden = self.backbone(
-                input_ids=input_ids, attention_mask=attention_mask, use_cache=False
-            ).last_hidden_state
-        return self.head(around_each_token(hidden, tokens))
+            hidden = self.backbone(**inputs, use_cache=False).last_hidden_state
+        if scores is None:
+            values = self.head(around_each_token(hidden, tokens))
+            return values if after else values[:, :-1]
+        return scores.unpack(self.head(hidden))[:, -tokens - int(after) :]
 
     def modules(self) -> dict[str, nn.Module]:
         """The modules that a checkpoint holds beside the policy, by name."""
@@ -95,6 +130,8 @@ class SeparateCritic(Critic):
         super().__init__(trainer, backbone)
         if score is not None:
             self.head.load_state_dict(score)
+        if trainer.share_in(backbone) is not None:
+            self.sharing_model = backbone
 
     def modules(self):
         return {"head": self.head, "backbone": self.backbone}
@@ -108,19 +145,27 @@ class SharedHeadCritic(Critic):
 
     def __init__(self, trainer: Any) -> None:
         policy = trainer.accelerator.unwrap_model(trainer.model)
-        super().__init__(trainer, (policy.get_base_model() if hasattr(policy, "peft_config") else policy).base_model)
+        policy = policy.get_base_model() if hasattr(policy, "peft_config") else policy
+        super().__init__(trainer, policy.base_model)
+        if trainer.sharings:
+            self.sharing_model = policy
         self.caught: torch.Tensor | None = None
+        self.scores: Any = None  # where the caught states belong, None if they are those of the padded batch
         self.backbone.register_forward_hook(self._catch)
 
     def _catch(self, module: nn.Module, arguments: Any, output: Any) -> None:
         if torch.is_grad_enabled():
             self.caught = output.last_hidden_state
+            self.scores = None if self.sharing_model is None else self.sharing_model.prompt_sharing.scores
 
     def values_of_policy_pass(self, tokens: int, detach: bool) -> torch.Tensor:
-        """[n, T + 1] values from the hidden states of the policy's last forward pass with gradient."""
+        """[n, T] values before each token from the hidden states of the policy's last forward pass with gradient."""
         assert self.caught is not None
-        hidden, self.caught = around_each_token(self.caught, tokens), None
-        return self.head(hidden.detach() if detach else hidden)
+        hidden, scores = self.caught.detach() if detach else self.caught, self.scores
+        self.caught = self.scores = None
+        if scores is None:
+            return self.head(around_each_token(hidden, tokens))[:, :-1]
+        return scores.unpack(self.head(hidden))[:, -tokens:]
 
 
 class AdapterCritic(Critic):
@@ -139,6 +184,8 @@ class AdapterCritic(Critic):
         self.policy_adapter = self.policy.active_adapter
         self.policy.add_adapter(self.NAME, critic_lora(config))
         super().__init__(trainer, self.policy.get_base_model().base_model)
+        if trainer.sharings:
+            self.sharing_model = self.policy.get_base_model()
         self.weights = {name: item for name, item in self.policy.named_parameters() if f".{self.NAME}." in name}
         for item in self.weights.values():
             item.data = item.data.float()

@@ -89,6 +89,8 @@ class RTOTrainer(PPOTrainer):
             self.frozen.add(DPO_MODEL, dpo_model)
             if dpo_ref is not None:
                 self.frozen.add(DPO_REFERENCE, dpo_ref)
+        for model in self.frozen.models.values():
+            self.share_in(model)
 
     def _more_to_load(self, output: dict[str, Any]) -> dict[str, Any]:
         return {

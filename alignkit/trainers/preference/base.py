@@ -12,8 +12,10 @@ import torch
 from trl import DPOTrainer as TRLDPOTrainer
 
 from ...objectives.preference import dpo_loss
+from ..reference_cache import with_reference_logps
 from ..resume import ExactResumeMixin
 from ..run_facts import RunFactsMixin
+from ..shared_prefix import share_trainer_prompts
 from .checks import check_pairs
 from .columns import ColumnCollator
 from .config import PreferenceConfig
@@ -48,7 +50,10 @@ class PreferenceBatch:
 
 
 class PreferenceTrainer(RunFactsMixin, ExactResumeMixin, TRLDPOTrainer):
-    """Base of the preference trainers; by itself it is DPO with the sigmoid loss, equal to `trl.DPOTrainer`.
+    """Base of the preference trainers; by itself it is DPO with the sigmoid loss, as `trl.DPOTrainer`.
+
+    With `shared_prefix: off` it equals `trl.DPOTrainer` step for step; otherwise the prompt of a pair is computed once,
+    inside the models' forward, which changes no number beyond rounding.
 
     Takes the arguments of `trl.DPOTrainer`; `args` is a [`PreferenceConfig`].
     """
@@ -73,6 +78,7 @@ class PreferenceTrainer(RunFactsMixin, ExactResumeMixin, TRLDPOTrainer):
             eval_dataset=eval_dataset,
             **kwargs,
         )
+        share_trainer_prompts(self)
         references = self.frozen_references()
         for name, source in references.items():
             self.train_dataset = add_frozen_reference(self, self.train_dataset, name, source)
@@ -120,10 +126,13 @@ class PreferenceTrainer(RunFactsMixin, ExactResumeMixin, TRLDPOTrainer):
             self._signature_columns = [*(self._signature_columns or ()), *self._columns]
 
     def _precompute_ref_logps(self, dataset, name, batch_size):
-        """As TRL's, but log-probabilities that the data set brings along are kept."""
+        """As TRL's, but log-probabilities that the data set brings along are kept, and the others in the cache."""
         if {"ref_chosen_logps", "ref_rejected_logps"} <= set(dataset.column_names or ()):
             return dataset
-        return super()._precompute_ref_logps(dataset, name, batch_size)
+        if not hasattr(dataset, "add_column"):  # streamed: TRL says why not
+            return super()._precompute_ref_logps(dataset, name, batch_size)
+        share_trainer_prompts(self)  # TRL calls this before the end of its `__init__`
+        return with_reference_logps(self, dataset, name, batch_size)
 
     def compute_ref_log_probs(self, model, inputs):
         return super().compute_ref_log_probs(model, self.without_columns(inputs))

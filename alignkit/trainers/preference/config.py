@@ -7,6 +7,7 @@ from trl.trainer.dpo_config import DPOConfig as TRLDPOConfig
 
 from ...objectives.arguments import require_range
 from ..devices import default_bf16
+from ..shared_prefix.config import SharedPrefixConfig
 
 
 # Fields that only change the losses of `trl.DPOTrainer`. A method with a loss of its own would ignore them silently.
@@ -22,7 +23,7 @@ TRL_LOSS_FIELDS = (
 
 
 @dataclass
-class PreferenceConfig(TRLDPOConfig):
+class PreferenceConfig(SharedPrefixConfig, TRLDPOConfig):
     r"""Configuration shared by the trainers on preference pairs; everything else is [`trl.DPOConfig`]'s.
 
     `bf16` defaults to `True` only where an accelerator supports it (TRL's default fails on a bare CPU).
@@ -31,6 +32,12 @@ class PreferenceConfig(TRLDPOConfig):
         sft_weight (`float`, *optional*, defaults to `0.0`):
             Weight of an added SFT term: the mean negative log-likelihood of the tokens of the chosen responses, in
             nats per token. Keeps the chosen likelihood from falling with the rejected one. 0 leaves it out.
+        reference_cache_dir (`str`, *optional*):
+            Folder where log-probabilities under frozen models are kept across runs, by row of tokens and weights: the
+            reference with `precompute_ref_log_probs: true`, and every further frozen model of a method. Left out it is
+            `$ALIGNKIT_CACHE/reference_logps`, or `alignkit/reference_logps` in the Hugging Face cache; empty: none.
+        shared_prefix, shared_prefix_tokens:
+            Whether the prompt of a pair is computed once, see [`SharedPrefixConfig`].
         sync_ref_model, ref_model_mixup_alpha, ...:
             as in [`trl.DPOConfig`].
 
@@ -45,6 +52,14 @@ class PreferenceConfig(TRLDPOConfig):
             "token, which keeps their likelihood from falling. Valid: at least 0; 0 leaves it out."
         },
     )
+    reference_cache_dir: str | None = field(
+        default=None,
+        metadata={
+            "help": "Folder where the log-probabilities of frozen models are kept across runs, by row of tokens and "
+            "weights (those of the reference with `precompute_ref_log_probs: true`). Left out: "
+            "`$ALIGNKIT_CACHE/reference_logps`, or `alignkit/reference_logps` in the Hugging Face cache. Empty: none."
+        },
+    )
 
     # Values of `loss_type` that the method's own loss knows.
     own_loss_types: ClassVar[tuple[str, ...]] = ("sigmoid",)
@@ -54,6 +69,7 @@ class PreferenceConfig(TRLDPOConfig):
         super().__post_init__()
         require_range("beta", self.beta, 0.0, low_open=True)
         require_range("sft_weight", self.sft_weight, 0.0)
+        self.check_shared_prefix()
         self.check_loss_fields()
 
     def check_loss_fields(self) -> None:

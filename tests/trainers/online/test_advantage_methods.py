@@ -34,7 +34,7 @@ def test_training_logs_every_metric_that_the_catalog_names(bundled_model_dir, tm
 
 
 def test_grpo_equals_trl_to_the_last_bit_and_cites_its_paper(bundled_model_dir, tmp_path):
-    ours = run(task(bundled_model_dir, "grpo", tmp_path))
+    ours = run(task(bundled_model_dir, "grpo", tmp_path, shared_prefix="off"))
     # `self_checks` is a field of ours.
     theirs = run({**task(bundled_model_dir, "trl", tmp_path), "config": {"max_steps": 2}})
     assert largest_difference(theirs.model, ours.model) == 0.0
@@ -44,7 +44,8 @@ def test_grpo_equals_trl_to_the_last_bit_and_cites_its_paper(bundled_model_dir, 
 @pytest.mark.parametrize("std_eps", [1e-4, 1.0001e-4], ids=["of-trl", "ours"])
 def test_gdpo_equals_trls_normalize_then_sum(bundled_model_dir, tmp_path, std_eps):
     rewards = {"reward_funcs": [reward, format_reward]}
-    ours = run(task(bundled_model_dir, "gdpo", tmp_path, reward_weights=[1.0, 0.5], std_eps=std_eps), **rewards)
+    own = {"reward_weights": [1.0, 0.5], "std_eps": std_eps, "shared_prefix": "off"}
+    ours = run(task(bundled_model_dir, "gdpo", tmp_path, **own), **rewards)
     config = {"max_steps": 2, "multi_objective_aggregation": "normalize_then_sum", "reward_weights": [1.0, 0.5]}
     theirs = run({**task(bundled_model_dir, "trl", tmp_path), "config": config}, **rewards)
     assert largest_difference(theirs.model, ours.model) < 1e-5

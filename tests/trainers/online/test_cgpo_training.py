@@ -34,7 +34,7 @@ def reward(completions, answer, **columns):
     return [float(f"{{{gold}}}" in text) + 0.01 * len(text) - 5 for text, gold in zip(texts, answer, strict=True)]
 
 
-def build(model, folder, rows=16, reward_funcs=(reward,), dataset=None, constraints=None, **config):
+def build(model, folder, rows=16, reward_funcs=(reward,), dataset=None, constraints=None, full=False, **config):
     lora = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM")
     settings = {**SETTINGS, "max_steps": 2, "self_checks": False, "output_dir": str(folder)}
     if config.get("optimizer") != "codpo":
@@ -44,7 +44,7 @@ def build(model, folder, rows=16, reward_funcs=(reward,), dataset=None, constrai
         reward_funcs=list(reward_funcs) if reward_funcs else None,
         args=CGPOConfig(**{**settings, **config}),
         train_dataset=load("bundled/math_tasks", split=f"train[:{rows}]") if dataset is None else dataset,
-        peft_config=lora,
+        peft_config=None if full else lora,
         constraints=constraints,
     )
 
@@ -197,14 +197,50 @@ def test_a_baseline_is_scored_once_and_evaluation_changes_nothing(bundled_model_
     assert "eval_cgpo/default/violated" in trainer.state.log_history[-1]
 
 
-def test_stopped_and_resumed_equals_uninterrupted_and_keeps_what_was_scored(bundled_model_dir, tmp_path):
-    config = {"max_steps": 4, "tasks": TASKS, "save_strategy": "steps", "save_steps": 2, "rows": 4}
+@pytest.mark.parametrize("full", [False, True])
+def test_rows_without_a_baseline_answer_get_one_of_the_initial_policy_whenever_they_are_reached(
+    bundled_model_dir, tmp_path, full
+):
+    """The policy that is trained has left the one that it began as, and rows of codpo are not answered."""
+    dataset = load("bundled/math_tasks", split="train[:8]").remove_columns("baseline_completion")
+    tasks = {"worked": {"optimizer": "crraft"}, "terse": {"optimizer": "codpo"}}
+    config = {"dataset": dataset, "tasks": tasks, "full": full, "baseline_source": "initial_policy"}
+    config |= {"per_device_train_batch_size": 4, "num_generations": 2, "max_completion_length": 24}
+    trained = build(bundled_model_dir, tmp_path, learning_rate=0.05, max_steps=4, **config)
+    trained.train()
+    answers = trained.parts["advantage"].answers
+    assert len(answers) == 4 and all(answers.values())
+    assert logs(trained)[-1]["cgpo/worked/log_ratio"] != pytest.approx(0.0, abs=0.5)
+    assert {entry.get("cgpo/worked/no_baseline") for entry in logs(trained)} <= {0, None}
+    fresh = build(bundled_model_dir, tmp_path, **config)
+    fresh._rows = list(dataset)[::-1]
+    fresh.model.train()
+    fresh.sample_baselines()
+    assert fresh.parts["advantage"].answers == answers
+    assert {trained.baseline_text(row) for row in dataset if row["task"] == "worked"} == set(answers.values())
+    with torch.no_grad():
+        for item in fresh.model.parameters():
+            item.add_(0.3 * item.requires_grad)
+    fresh._rows, fresh.parts["advantage"].answers = list(dataset)[:3], {}
+    fresh.model.eval()
+    fresh.sample_baselines()
+    assert fresh.parts["advantage"].answers == {} and len(fresh._answered_in_evaluation) == 2
+    assert fresh._answered_in_evaluation.items() <= answers.items()
+
+
+def test_stopped_and_resumed_equals_uninterrupted_and_keeps_what_was_sampled_and_scored(bundled_model_dir, tmp_path):
+    config = {"max_steps": 4, "tasks": TASKS, "save_strategy": "steps", "save_steps": 2}
+    answered = load("bundled/math_tasks", split="train[:4]")
+    mixed = [None, None, *answered["baseline_completion"][2:]]
+    config["dataset"] = answered.remove_columns("baseline_completion").add_column("baseline_completion", mixed)
+    config["baseline_source"] = "initial_policy"
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     run(bundled_model_dir, whole, **config)
     cut.mkdir()
     shutil.copytree(whole / "checkpoint-2", cut / "checkpoint-2")
     state = json.loads((cut / "checkpoint-2" / "online_state.json").read_text())
     assert len(state["state"]["advantage"]["baselines"]) == 4
+    assert len(state["state"]["advantage"]["answers"]) == 2
     run(bundled_model_dir, cut, resume=True, **config)
     assert_equal_weights(whole, cut)
 
@@ -229,6 +265,12 @@ def test_stopped_and_resumed_equals_uninterrupted_and_keeps_what_was_scored(bund
             {"num_generations": 1, "optimizer": "codpo", "kl_max": None},
             "`num_generations` is 1, but task default uses codpo",
         ),
+        ({"baseline_source": "reference"}, "`baseline_source` is 'reference'"),
+        (
+            {"baseline_source": "initial_policy", "optimizer": "codpo", "kl_max": None},
+            "codpo, which all tasks use, has no baseline answer",
+        ),
+        ({"baseline_source": "initial_policy", "sync_ref_model": True}, "`sync_ref_model` moves the reference"),
         ({"beta": 0.1}, "`beta` is 0.1"),
         ({"num_iterations": 2}, "`num_iterations` is 2"),
         ({"steps_per_generation": 2}, "`steps_per_generation` is 2"),

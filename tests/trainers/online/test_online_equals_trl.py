@@ -1,4 +1,4 @@
-"""With every slot empty the trainer is `trl.GRPOTrainer`, to the last bit."""
+"""With every slot empty and no prompt shared the trainer is `trl.GRPOTrainer`, to the last bit."""
 
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from alignkit.parts.policy_losses.base import PolicyLoss
 from alignkit.parts.table import PARTS
 
 
+OFF = {"shared_prefix": "off"}
 WORKER = Path(__file__).with_name("online_worker.py")
 SAME = ("loss", "grad_norm", "reward", "reward_std", "frac_reward_zero_std", "entropy", "completions/mean_length")
 
@@ -29,7 +30,7 @@ SAME = ("loss", "grad_norm", "reward", "reward_std", "frac_reward_zero_std", "en
 )
 def test_default_parts_equal_trl(bundled_model_dir, tmp_path, config, lora):
     task = {"model": bundled_model_dir, "config": config, "lora": lora, "output_dir": str(tmp_path)}
-    theirs, ours = run({**task, "key": "trl"}), run({**task, "key": "online"})
+    theirs, ours = run({**task, "key": "trl"}), run({**task, "key": "online", "config": {**config, **OFF}})
     assert largest_difference(theirs.model, ours.model) == 0.0
     logs = [[entry for entry in trainer.state.log_history if "loss" in entry] for trainer in (theirs, ours)]
     assert len(logs[0]) == len(logs[1]) > 0
@@ -38,14 +39,19 @@ def test_default_parts_equal_trl(bundled_model_dir, tmp_path, config, lora):
 
 
 def test_the_order_of_later_epochs_is_that_of_trl(bundled_model_dir, tmp_path):
-    task = {"model": bundled_model_dir, "rows": 4, "config": {"max_steps": 5}, "output_dir": str(tmp_path)}
-    assert largest_difference(run({**task, "key": "trl"}).model, run({**task, "key": "online"}).model) == 0.0
+    task, config = {"model": bundled_model_dir, "rows": 4, "output_dir": str(tmp_path)}, {"max_steps": 5}
+    theirs = run({**task, "key": "trl", "config": config})
+    ours = run({**task, "key": "online", "config": {**config, **OFF}})
+    assert largest_difference(theirs.model, ours.model) == 0.0
 
 
 def test_two_processes_equal_trl(bundled_model_dir, tmp_path):
-    task = {"model": bundled_model_dir, "config": {"beta": 0.05}, "lora": True}
-    for key in ("trl", "online"):
-        finished = launch(WORKER, {**task, "key": key, "output_dir": str(tmp_path / key)}, processes=2)
+    task = {"model": bundled_model_dir, "lora": True}
+    for key, own in {"trl": {}, "online": OFF}.items():
+        config = {"beta": 0.05, **own}
+        finished = launch(
+            WORKER, {**task, "key": key, "config": config, "output_dir": str(tmp_path / key)}, processes=2
+        )
         assert finished.returncode == 0, finished.stderr[-3000:]
     assert_equal_weights(tmp_path / "trl", tmp_path / "online")
 
@@ -68,7 +74,7 @@ def test_a_part_that_computes_trls_loss_equals_trl(bundled_model_dir, tmp_path, 
     }
     task = {"model": bundled_model_dir, "output_dir": str(tmp_path)}
     theirs = run({**task, "key": "trl", "config": {**config, "loss_type": loss}})
-    own = {"policy_loss": {"name": "plugged", "aggregation": loss}}
+    own = {"policy_loss": {"name": "plugged", "aggregation": loss}, **OFF}
     ours = run({**task, "key": "online", "config": {**config, **own}})
     assert largest_difference(theirs.model, ours.model) < 2e-6
     kl = [[entry["kl"] for entry in trainer.state.log_history if "kl" in entry] for trainer in (theirs, ours)]

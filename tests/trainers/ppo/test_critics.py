@@ -64,6 +64,13 @@ def test_every_critic_trains_and_saves_the_policy_alone(make, critic, lora):
     assert not any(".critic." in name for name in weights(trainer.args.output_dir))
 
 
+@pytest.mark.parametrize("critic, lora", [("separate", False), ("shared_head", False)])
+def test_a_new_head_says_the_initial_value_of_every_text(make, rollouts, critic, lora):
+    trainer = make(critic, lora, head=False, critic_initial_value=0.4)
+    batch = rollouts(trainer)
+    assert torch.equal(batch["old_values"][batch["completion_mask"].bool()].unique(), torch.tensor([0.4]))
+
+
 @pytest.mark.parametrize("critic", ["separate", "adapter"])
 def test_the_value_loss_gives_the_policy_no_gradient(make, rollouts, critic):
     trainer = make(critic)
@@ -88,7 +95,8 @@ def test_the_shared_head_reads_the_hidden_states_of_the_policy_pass(make, rollou
     trainer._token_logps(batch)  # without gradient: must not be caught
     assert trainer.critic.caught is None
     trainer._get_per_token_logps_and_entropies(trainer.model, input_ids, attention_mask, tokens)
-    torch.testing.assert_close(trainer.critic.values_of_policy_pass(tokens, True), values_of(trainer, batch))
+    caught, counted = trainer.critic.values_of_policy_pass(tokens, True), batch["completion_mask"].bool()
+    torch.testing.assert_close(caught[counted], values_of(trainer, batch)[:, :-1][counted])
 
 
 @pytest.mark.parametrize("critic", ["separate", "shared_head", "adapter"])
