@@ -19,6 +19,8 @@ _EXPORTS = {
     if method.trainer.endswith("Trainer")
 }
 _EXPORTS.update(
+    DiffusionConfig="alignkit.trainers.diffusion.config",
+    DiffusionTrainer="alignkit.trainers.diffusion.base",
     PreferenceConfig="alignkit.trainers.preference.base",
     PreferenceTrainer="alignkit.trainers.preference.base",
 )
@@ -26,6 +28,10 @@ _EXPORTS.update(
 __all__ = ["__version__", *_EXPORTS]
 
 if TYPE_CHECKING:
+    from .trainers.diffusion.base import DiffusionTrainer
+    from .trainers.diffusion.config import DiffusionConfig
+    from .trainers.diffusion.diffusion_dpo import DiffusionDPOConfig, DiffusionDPOTrainer
+    from .trainers.diffusion.seppo import SePPOConfig, SePPOTrainer
     from .trainers.online.adora import ADORAConfig, ADORATrainer
     from .trainers.online.apo_asymmetric import APOAsymmetricConfig, APOAsymmetricTrainer
     from .trainers.online.bapo import BAPOConfig, BAPOTrainer

@@ -7,7 +7,7 @@ A new method is one `Method(...)` in the file of its family, its maths in `align
 import difflib
 
 from ..errors import InputError
-from . import online, ppo, preference, steps
+from . import diffusion, online, ppo, preference, steps
 from .method import Method
 from .preference import PAIR
 
@@ -15,7 +15,8 @@ from .preference import PAIR
 __all__ = ["METHODS", "PAIR", "Method", "get"]
 
 METHODS: dict[str, Method] = {
-    method.key: method for method in [*preference.METHODS, *online.METHODS, *ppo.METHODS, *steps.METHODS]
+    method.key: method
+    for method in [*preference.METHODS, *online.METHODS, *ppo.METHODS, *steps.METHODS, *diffusion.METHODS]
 }
 
 

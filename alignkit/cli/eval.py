@@ -3,7 +3,7 @@
 alignkit eval MODEL [MORE ...] --suite A[,B] --out DIR [--judge SPEC] [--compare BASE]   the whole line
 alignkit eval generate MODEL [MORE ...] --suite A[,B] --out DIR                          one stage alone;
 alignkit eval judge|grade|score|report --out DIR                                         the later ones read the plan
-alignkit eval score alpaca_eval2|arena_hard_v01|arena_hard_v2 ... --out DIR              stored judgements, not judged again
+alignkit eval score alpaca_eval2|arena_hard_v01|arena_hard_v2|mt_bench ... --out DIR     stored judgements, not judged again
 alignkit eval grade --predictions P.jsonl.gz [--gold G.jsonl.gz] [--out DIR]             stored answers
 alignkit eval suites                                                                     what there is
 """
@@ -41,6 +41,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ANSWERS: (),
     "grading (maths suites)": ("tolerance", "num_workers", "deadline"),
     "judging (judged suites)": tuple(LATE_OPTIONS),
+    "images (image_reward)": ("scorer", "num_inference_steps", "guidance_scale", "resolution"),
     "tasks of lm-eval": ("task_folder", "num_fewshot", "no_chat_template"),
     "figures and report": ("num_resamples", "confidence", "num_examples"),
 }
@@ -51,11 +52,12 @@ DESCRIPTIONS = {
     "judge": "Have the answers in --out judged. What is judged is not asked again.",
     "grade": "Grade the answers in --out; or stored answers: alignkit eval grade --predictions FILE [--gold FILE].",
     "score": "Figures of what is judged or graded in --out; or of stored judgements: "
-    "alignkit eval score alpaca_eval2|arena_hard_v01|arena_hard_v2 --help.",
+    "alignkit eval score alpaca_eval2|arena_hard_v01|arena_hard_v2|mt_bench --help.",
     "report": "Write report.md and report.html of --out again.",
     "score alpaca_eval2": "Official figures from stored annotations; nothing is judged.",
     "score arena_hard_v01": "Scores from stored battles or verdicts; nothing is judged.",
     "score arena_hard_v2": "Scores from stored verdicts; nothing is judged.",
+    "score mt_bench": "Scores from stored ratings (JUDGE_single.jsonl); nothing is judged.",
     "stored": "Grade stored answers (rows with response, responses or solution, and gold).",
 }
 
@@ -104,7 +106,7 @@ def evaluate_models(words: list[str], whole: bool) -> int:
         "models",
         nargs="*",
         metavar="MODEL",
-        help="model folder, adapter folder, Hub name, bundled/tiny-math, endpoint:MODEL[@URL], an endpoint file (.yaml) "
+        help="model, adapter, pipeline or LoRA folder, Hub name, bundled/tiny-math, bundled/tiny-sd, endpoint:MODEL[@URL], an endpoint file (.yaml) "
         f"or a file of outputs (model_outputs.json); or first {', '.join(VERBS)}",
     )
     parser.add_argument(

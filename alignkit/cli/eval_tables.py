@@ -15,7 +15,7 @@ def print_suites() -> None:
     table = Table("suite", "what", "items", "samples", "protocol", "verdict")
     for name in suite_names():
         suite = load_suite(name)
-        verdict = "judge" if suite.kind == "judged" else "math-verify"
+        verdict = {"judged": "judge", "image_reward": "scorer"}.get(suite.kind, "math-verify")
         table.add_row(name, suite.title, str(suite.size), str(suite.n_samples), suite.protocol, verdict)
     table.add_row("lm_eval:TASK,...", "tasks of lm-eval (extra lm-eval)", "", "", "lm-eval's", "lm-eval's")
     Console().print(table)
@@ -30,6 +30,8 @@ def print_results(results: Any) -> None:
         console.print(judged_table(results))
         for note in notes_of(results):
             console.print(f"note: {note}", markup=False, highlight=False)
+    elif results.kind == "image_reward":
+        console.print(image_table(results))
     else:
         console.print(task_table(results))
     for comparison in results.comparisons:
@@ -81,6 +83,15 @@ def task_table(results: Any) -> Table:
     return table
 
 
+def image_table(results: Any) -> Table:
+    parts = list(results.models[0].parts)
+    table = model_table(results, (f"reward ({results.unit})", "interval", "images", *parts))
+    for model in results.models:
+        cells = f"{model.reward:.4f}", f"{model.ci_low:.4f} to {model.ci_high:.4f}", str(model.n_images)
+        table.add_row(escape(model.label), *cells, *(f"{model.parts[name]:.2f}" for name in parts))
+    return table
+
+
 def model_table(results: Any, columns: tuple[str, ...]) -> Table:
     table = Table(title=escape(results.title), title_justify="left")
     table.add_column("model", overflow="fold")
@@ -100,6 +111,12 @@ def describe_metric(metric: dict[str, float] | None) -> str:
 
 def describe_comparison(results: Any, comparison: Any) -> str:
     """One paired difference as a sentence."""
+    if results.kind == "image_reward":
+        return (
+            f"{results[comparison.model].label} against {results[comparison.baseline].label}: {comparison.difference:+.4f} "
+            f"({comparison.ci_low:+.4f} to {comparison.ci_high:+.4f}) on {comparison.n} captions; "
+            f"{100 * comparison.share_better:.0f} % of the images score higher"
+        )
     scale = 100 if results.kind == "math" else 1
     text = (
         f"{results[comparison.model].label} against {results[comparison.baseline].label}: "
@@ -115,7 +132,18 @@ def describe_comparison(results: Any, comparison: Any) -> str:
 
 
 # Of a table with one row per model, the columns that are shown where the screen is too narrow for all.
-MAIN_SCORES = ("win_rate", "length_controlled_winrate", "avg_length", "n_total", "score", "ci_low", "ci_high")
+MAIN_SCORES = (
+    "win_rate",
+    "length_controlled_winrate",
+    "avg_length",
+    "n_total",
+    "score",
+    "ci_low",
+    "ci_high",
+    "first_turn",
+    "second_turn",
+    "n_unread",
+)
 
 
 def print_scores(scores: dict[str, Any]) -> None:

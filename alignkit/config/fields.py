@@ -61,7 +61,8 @@ def config_fields(method: Method) -> dict[str, FieldInfo]:
 def can_measure_suites(method: Method) -> bool:
     """Whether a run of `method` can answer questions while it trains: it has one trainer (a loop and a front have their
     own evaluation, and are the catalog's entry with another configuration), and its model writes."""
-    return method == METHODS.get(method.key) and method.trainer.endswith("Trainer") and method.family != "reward"
+    has_trainer = method == METHODS.get(method.key) and method.trainer.endswith("Trainer")
+    return has_trainer and method.family not in ("reward", "diffusion")
 
 
 @cache

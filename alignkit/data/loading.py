@@ -53,7 +53,7 @@ def load(
     else:
         if config_name is not None:
             raise InputError(f"{name}: `config_name` is {config_name!r}, but only Hub data sets have configurations.")
-        dataset = _take_split(_load_local(path, streaming, max_row_bytes), split, name)
+        dataset = take_split(_load_local(path, streaming, max_row_bytes), split, name)
     return dataset if columns is None else _select(dataset, columns, name)
 
 
@@ -180,7 +180,7 @@ def _split_of(file: Path) -> str:
     return next((split for split, names in _SPLIT_NAMES.items() if words[0] in names), "train")
 
 
-def _take_split(splits, split: str | None, name: str):
+def take_split(splits, split: str | None, name: str):
     if split is None:
         return splits
     base = split.split("[")[0]
@@ -253,7 +253,7 @@ def _as_loadable(index: int, entry, streaming: bool):
         if getattr(entry, key) is not None:
             raise InputError(f"entry {index} of the mixture, {entry.path}: `{key}` is only for data sets of the Hub.")
     splits = _load_local(path, False, MAX_ROW_BYTES)
-    part = _take_split(splits, entry.split, entry.path)  # refuses a split that is not there
+    part = take_split(splits, entry.split, entry.path)  # refuses a split that is not there
     if entry.columns is not None:
         _select(part, entry.columns, entry.path)
     files = {name: [file["filename"] for file in part.cache_files] for name, part in splits.items()}

@@ -96,6 +96,18 @@ class EvalOptions:
     no_chat_template: bool = option(
         False, "lm_eval: give prompts as they are, not through the model's chat template", action="store_true"
     )
+    scorer: str | None = option(
+        None,
+        "who scores the images: shapes (the bundled ones), clip[:MODEL], pickscore[:MODEL] (default: shapes)",
+        metavar="NAME[:MODEL]",
+    )
+    num_inference_steps: int | None = option(None, "sampling steps of an image (default: 25)", metavar="N", type=int)
+    guidance_scale: float | None = option(
+        None, "classifier-free guidance, 1 is none (default: 7.5)", metavar="G", type=float
+    )
+    resolution: int | None = option(
+        None, "height and width of the images in pixels (default: the pipeline's)", metavar="N", type=int
+    )
     allow_missing: bool = option(
         False, "score although the judge gave no reply to some items (they are counted)", action="store_true"
     )
@@ -104,7 +116,14 @@ class EvalOptions:
     num_examples: int = option(12, "sample outputs shown in the report", metavar="N", type=int)
 
     def __post_init__(self) -> None:
-        least_values = {"limit": 1, "n_samples": 1, "num_resamples": 100, "num_examples": 0, "concurrency": 1}
+        least_values = {
+            "limit": 1,
+            "n_samples": 1,
+            "num_resamples": 100,
+            "num_examples": 0,
+            "concurrency": 1,
+            "resolution": 8,
+        }
         for name, least in least_values.items():
             value = getattr(self, name)
             if value is not None and value < least:

@@ -18,6 +18,7 @@ CLASSES = {
     "math": ".results:Results",
     "judged": ".judging.results:JudgedResults",
     "lm_eval": ".lm_eval_tasks.results:LmEvalResults",
+    "image_reward": ".image_reward.results:ImageResults",
 }
 
 
@@ -134,7 +135,7 @@ class Results(ResultFiles):
 
 
 def read_results(folder: Path) -> Any:
-    """Read the `results.json` of an output folder: `Results`, `JudgedResults` or `LmEvalResults`."""
+    """Read the `results.json` of an output folder: `Results`, `JudgedResults`, `LmEvalResults` or `ImageResults`."""
     path = folder / RESULTS_FILE
     if not path.is_file():
         raise InputError(f"{folder} holds no {RESULTS_FILE}: run `alignkit eval score --out {folder}`")

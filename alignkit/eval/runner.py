@@ -25,6 +25,7 @@ STAGES = {
     "math": ("generate", "grade", "score", "report"),
     "judged": ("generate", "judge", "score", "report"),
     "lm_eval": ("generate", "score", "report"),
+    "image_reward": ("generate", "grade", "score", "report"),
 }
 
 
@@ -41,7 +42,7 @@ def evaluate(
         compare: another model (or one of `models`) that the others are compared with, item by item.
         options: fields of `EvalOptions`.
 
-    Returns the suite's results (`Results`, `JudgedResults` or `LmEvalResults`), or a dictionary of them by suite where
+    Returns the suite's results (`Results`, `JudgedResults`, `LmEvalResults` or `ImageResults`), or a dictionary of them by suite where
     there are several. Raises `InputError` for what cannot be evaluated, before any model is loaded.
     """
     folder = Path(out_dir)
@@ -170,14 +171,18 @@ def run_stage(stage: str, plan: Plan, folder: Path) -> ResultFiles | None:
     if stage == "generate":
         if kind == "lm_eval":
             from .lm_eval_tasks.running import run_tasks as stage_function
+        elif kind == "image_reward":
+            from .image_reward.drawing import draw_stage as stage_function
         else:
             from .generating import generate_stage as stage_function
         stage_function(plan, folder)
         return None
     if stage == "grade":
-        from .grading import grade_stage
-
-        grade_stage(plan, folder)
+        if kind == "image_reward":
+            from .image_reward.scoring import score_images as grade_function
+        else:
+            from .grading import grade_stage as grade_function
+        grade_function(plan, folder)
         return None
     if stage == "judge":
         from .judging.stage import judge_stage
@@ -193,6 +198,10 @@ def run_stage(stage: str, plan: Plan, folder: Path) -> ResultFiles | None:
             from .lm_eval_tasks.results import score_tasks
 
             return score_tasks(plan, folder)
+        if kind == "image_reward":
+            from .image_reward.results import score_rewards
+
+            return score_rewards(plan, folder)
         from .scoring import score_stage
 
         return score_stage(plan, folder)

@@ -20,6 +20,7 @@ MODULES = {
     "alpaca_eval2": "alignkit.eval.alpaca_eval2.stored",
     "arena_hard_v01": "alignkit.eval.arena_hard.stored",
     "arena_hard_v2": "alignkit.eval.arena_hard.stored",
+    "mt_bench": "alignkit.eval.mt_bench.stored",
 }
 
 

@@ -62,8 +62,8 @@ def build_card(content: CardContent) -> str:
         _loading(content),
     ]
     if content.facts.dataset:
-        sections.append("## Training data\n\n" + "\n".join(f"- {_link(name)}" for name in content.facts.dataset))
-    sections.append(_configuration(content.facts))
+        sections.append("## Training data\n\n" + "\n".join(f"- {link(name)}" for name in content.facts.dataset))
+    sections.append(configuration_section(content.facts))
     if content.evaluation is not None:
         suite = f" on `{content.evaluation.suite}`" if content.evaluation.suite else ""
         sections.append(f"## Evaluation{suite}\n\n{content.evaluation.tables()}")
@@ -105,7 +105,7 @@ def _introduction(content: CardContent, methods: list[Method]) -> str:
         "merged": f"{adapter} adapter merged into",
     }[content.kind]
     base = content.base.shown_name
-    name = "an unnamed base model" if base is None else f"`{base}`" if content.base.is_local else _link(base)
+    name = "an unnamed base model" if base is None else f"`{base}`" if content.base.is_local else link(base)
     if content.base.revision:
         name += f" (revision `{content.base.revision}`)"
     lines = [f"{what} {name}, trained with [TRL](https://github.com/huggingface/trl) and alignkit."]
@@ -164,7 +164,8 @@ def _loading(content: CardContent) -> str:
     )
 
 
-def _configuration(facts: RunFacts) -> str:
+def configuration_section(facts: RunFacts) -> str:
+    """What the run was configured with, as a section; empty where nothing is known."""
     rows: dict[str, Any] = dict(sorted(facts.config.items()))
     if facts.seed is not None:
         rows["seed"] = facts.seed
@@ -185,5 +186,6 @@ def _epochs(epochs: float | None) -> str:
     return "" if epochs is None else f"{epochs:.3g} epochs"
 
 
-def _link(name: str) -> str:
+def link(name: str) -> str:
+    """A name as a link, where the Hub may have it."""
     return f"[{name}](https://huggingface.co/{name})" if is_hub_name(name) and "/" in name else f"`{name}`"

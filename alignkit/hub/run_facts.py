@@ -78,7 +78,17 @@ def read_run_facts(checkpoint: Checkpoint, method: str | None = None, license_na
         ]
     )
     state_path = checkpoint.path / "trainer_state.json"
-    state = read_json(state_path) if state_path.exists() else {}
+    return as_run_facts(raw, read_json(state_path) if state_path.exists() else {}, method, license_name)
+
+
+def as_run_facts(
+    raw: dict[str, Any], state: dict[str, Any], method: str | None = None, license_name: str | None = None
+) -> RunFacts:
+    """Facts fit to be published, from the content of `alignkit_run.json` and of `trainer_state.json`.
+
+    Raises:
+        InputError: `method` contradicts the recorded one.
+    """
     recorded = _text(raw.get("method"))
     if method is not None and recorded not in (None, method):
         raise InputError(f"--method is {method!r}, but the run was recorded as {recorded!r}; leave --method out.")

@@ -33,6 +33,10 @@ def run_preflight(
         `errors` are not empty. A model that is not reachable (a Hub name, offline) is a skipped part; a local path that
         does not exist is an error.
     """
+    if run.method.family == "diffusion":
+        from .diffusion import run_diffusion_preflight
+
+        return run_diffusion_preflight(run, world_size, device_memory)
     if generates(run.method):
         from .online import run_online_preflight
 

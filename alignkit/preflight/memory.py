@@ -15,7 +15,7 @@ _TILE_TOKENS, _TILE_VOCABULARY = 4096, 32768
 # Without Triton a tile is folded in torch: about six float32 copies of it live at once in the backward pass.
 _TORCH_FOLD_BYTES = 24
 
-_CUDA_CONTEXT = 0.6 * GIB
+CUDA_CONTEXT = 0.6 * GIB
 
 Quantisation = Literal["none", "8bit", "4bit", "4bit-double"]
 Reference = Literal["none", "shared", "precomputed", "second"]
@@ -131,6 +131,12 @@ def optimizer_is_known(name: str) -> bool:
     return name in _OPTIMIZERS
 
 
+def optimizer_bytes(name: str, parameters: int, parameter_bytes: int) -> float:
+    """Bytes of the states that `optim` keeps for so many trained parameters of so many bytes; AdamW's where unknown."""
+    states, state_bytes = _OPTIMIZERS.get(name, (2, None))
+    return float(parameters * states * (parameter_bytes if state_bytes is None else state_bytes))
+
+
 def estimate_memory(census: ModelCensus, settings: StepSettings) -> MemoryEstimate:
     """Return the estimated peak of one training step.
 
@@ -153,8 +159,7 @@ def estimate_memory(census: ModelCensus, settings: StepSettings) -> MemoryEstima
         trainable, trainable_bytes = census.adapter.parameters, adapter_bytes
         adapter = float(trainable * adapter_bytes)
     gradients = float(trainable * trainable_bytes)
-    states, state_bytes = _OPTIMIZERS.get(settings.optimizer, (2, None))
-    optimizer = trainable * states * (trainable_bytes if state_bytes is None else state_bytes)
+    optimizer = optimizer_bytes(settings.optimizer, trainable, trainable_bytes)
     reference = weights if settings.reference == "second" else 0.0
     count = settings.processes
     if settings.sharding == "none" and count > 1:
@@ -172,11 +177,11 @@ def estimate_memory(census: ModelCensus, settings: StepSettings) -> MemoryEstima
         weights=weights,
         adapter=adapter,
         gradients=gradients,
-        optimizer=float(optimizer),
+        optimizer=optimizer,
         activations=activation_bytes(census, settings),
         logits=logits_bytes(census, settings),
         reference=reference,
-        device_context=_CUDA_CONTEXT if settings.device == "cuda" else 0.0,
+        device_context=CUDA_CONTEXT if settings.device == "cuda" else 0.0,
     )
 
 

@@ -73,7 +73,7 @@ class PreflightReport(Report):
         if self.rendering is not None:
             _render_example(console, self.rendering)
         if self.batch is not None:
-            _render_batch(console, self.batch)
+            render_batch(console, self.batch)
         if self.memory is not None:
             render_memory(console, self.memory)
 
@@ -107,7 +107,8 @@ def _render_example(console: "Console", rendering: Rendering) -> None:
     )
 
 
-def _render_batch(console: "Console", plan: BatchPlan) -> None:
+def render_batch(console: "Console", plan: BatchPlan) -> None:
+    """Print the arithmetic of batches and updates."""
     heading(console, "Batches")
     line(
         console,
@@ -125,8 +126,12 @@ def _render_batch(console: "Console", plan: BatchPlan) -> None:
 
 def render_memory(console: "Console", memory: MemoryReport, **notes: str) -> None:
     """Print the estimate part by part, each with what it was computed from; `notes` says that of further parts."""
+    render_estimate(console, memory, _memory_notes(memory.settings) | notes)
+
+
+def render_estimate(console: "Console", memory: MemoryReport, notes: dict[str, str]) -> None:
+    """Print any estimate part by part, its peak and the verdict."""
     heading(console, "Memory per device (estimate)")
-    notes = _memory_notes(memory.settings) | notes
     parts = memory.estimate.parts()
     width = max(map(len, parts)) + 1
     for name, size in parts.items():

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from .census import ModelCensus
-from .memory import GIB, MemoryEstimate, MemorySettings, Reference, StepSettings, estimate_memory
+from .memory import GIB, MemorySettings, Reference, StepSettings, estimate_memory
 from .settings import Device
 
 
@@ -17,12 +17,23 @@ Verdict = Literal["fits", "tight", "does not fit", "unknown"]
 Change = tuple[str, Any]
 
 
+class Estimate(Protocol):
+    """Bytes per device, of any kind of training."""
+
+    @property
+    def total(self) -> float:
+        """The estimated peak of a step."""
+
+    def parts(self) -> dict[str, float]:
+        """What it is the sum of."""
+
+
 @dataclass(frozen=True)
 class MemoryReport:
     """The estimate with its verdict; `suggestion` is empty where it fits or nothing is known of the device."""
 
-    settings: StepSettings
-    estimate: MemoryEstimate
+    settings: Any
+    estimate: Estimate
     device: Device
     verdict: Verdict
     suggestion: str
@@ -35,7 +46,7 @@ def judge_memory(census: ModelCensus, settings: MemorySettings, device: Device) 
 
 
 def judge_estimate(
-    settings: Any, device: Device, changes: Iterable[Change], estimate_of: Callable[[Any], MemoryEstimate]
+    settings: Any, device: Device, changes: Iterable[Change], estimate_of: Callable[[Any], Estimate]
 ) -> MemoryReport:
     """The verdict on any kind of training: `estimate_of` its settings, against the device; `changes` if it needs one."""
     estimate = estimate_of(settings)

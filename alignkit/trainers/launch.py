@@ -52,6 +52,10 @@ def train(run: Run, prepare: Sequence[Hook] = ()):
 
 def build_trainer(run: Run):
     """Return the trainer of a run: data loaded, model named or loaded, nothing trained yet."""
+    if run.method.family == "diffusion":
+        from .diffusion.launch import build_diffusion_trainer
+
+        return build_diffusion_trainer(run)
     evaluates = run.training.eval_strategy != "no"
     train_dataset, eval_dataset, _ = load_for_run(run.script, run.mixture, run.training.seed, evaluates)
     trainer_class = run.method.load_trainer()

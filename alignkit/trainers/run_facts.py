@@ -18,6 +18,7 @@ _LOCAL = {
     "debug",
     "disable_tqdm",
     "hub_token",
+    "latents_dir",
     "logging_dir",
     "logging_first_step",
     "logging_steps",
@@ -26,6 +27,7 @@ _LOCAL = {
     "overwrite_output_dir",
     "pad_to_multiple_of",
     "push_to_hub_token",
+    "reference_cache_dir",
     "report_to",
     "resume_from_checkpoint",
     "run_name",
@@ -34,7 +36,17 @@ _LOCAL = {
     "save_total_limit",
     "use_cpu",
 }
-_VERSIONS = ("alignkit", "trl", "transformers", "peft", "datasets", "accelerate", "torch", "bitsandbytes")
+_VERSIONS = (
+    "alignkit",
+    "trl",
+    "transformers",
+    "peft",
+    "datasets",
+    "accelerate",
+    "torch",
+    "bitsandbytes",
+    "diffusers",
+)
 
 
 class RunFactsMixin:
@@ -60,7 +72,7 @@ def run_facts(trainer) -> dict[str, Any]:
     return {
         "method": trainer.method_key,
         "alignkit_version": _version("alignkit"),
-        "versions": {name: _version(name) for name in _VERSIONS},
+        "versions": {name: version for name in _VERSIONS if (version := _version(name)) is not None},
         "model_name_or_path": trainer.model_source or trainer.model.config._name_or_path,
         "model_revision": trainer.model_revision,
         "dataset": trainer.dataset_name,

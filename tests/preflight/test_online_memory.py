@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from live_bytes import LiveBytes
 
 from alignkit.preflight.census import count_model
+from alignkit.preflight.live_bytes import LiveBytes
 from alignkit.preflight.memory import GIB
 from alignkit.preflight.online.batch import online_plan
 from alignkit.preflight.online.memory import (

@@ -4,10 +4,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from live_bytes import LiveBytes
 
 from alignkit.cli import main
 from alignkit.preflight.census import count_model
+from alignkit.preflight.live_bytes import LiveBytes
 from alignkit.preflight.online.batch import online_plan
 from alignkit.preflight.online.memory import estimate_online, online_settings
 from alignkit.preflight.settings import Device

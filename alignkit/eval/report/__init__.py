@@ -38,6 +38,10 @@ def make_section(plan: "Plan", folder: Path) -> tuple["ResultFiles", "Section"]:
         from .judged import judged_section
 
         return results, judged_section(plan, folder, results)
+    if results.kind == "image_reward":
+        from .images import image_section
+
+        return results, image_section(plan, folder, results)
     from .tasks import task_section
 
     return results, task_section(results)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..judging.benchmark import JudgedItem, JudgedRun
+from ..judging.benchmark import ALONE, JudgedItem, JudgedRun, Measure
 from ..judging.results import JudgedModel, JudgedResults
 from ..judging.stage import read_judgments
 from .judged_figures import group_dots, headline_bars, length_pareto, win_rate_by_length
@@ -24,9 +25,11 @@ MAX_NULLS = 5
 
 @dataclass(frozen=True)
 class JudgedAnswer:
-    """One model's answer to one item, what the judge said, and how much of it."""
+    """One model's answer to one item, what the judge said, and how much of it; `earlier` are its own answers to the
+    turns before."""
 
     label: str
+    earlier: list[str]
     text: str
     verdict: str
     outcome: str
@@ -36,7 +39,7 @@ class JudgedAnswer:
 
 @dataclass(frozen=True)
 class JudgedExample:
-    """One item: the question, the baseline's answer and every model's, side by side."""
+    """One item: what the user says, the baseline's answer (where there is one) and every model's, side by side."""
 
     item_id: str
     prompt: list[dict[str, str]]
@@ -60,22 +63,29 @@ def judged_section(plan: Plan, folder: Path, results: JudgedResults) -> Section:
     """Both renderings of a judged suite."""
     runs = read_judgments(plan, folder)
     view = build_judged_view(plan, results, runs)
+    measure = results.measure
+    name = measure.name.capitalize()
+    by_length = (
+        [(f"{name} by difference in length", win_rate_by_length(view.points))] if plan.benchmark.pairwise else []
+    )
     html = template("judged.html.j2").render(
         results=results,
         view=view,
         metric_names=metric_names(results),
-        format_metric=format_metric,
+        pairwise=plan.benchmark.pairwise,
+        signed="%+.1f" if measure.unit else "%+.2f",
+        format_metric=partial(format_metric, unit=measure.unit),
         title_of=title_of,
         settings=settings_rows({**results.settings, **results.judge}, results.versions),
         figures=[
-            ("Win rate", headline_bars(results)),
-            ("Win rate against length", length_pareto(results)),
-            ("Win rate by difference in length", win_rate_by_length(view.points)),
+            (name, headline_bars(results)),
+            (f"{name} against length", length_pareto(results)),
+            *by_length,
             *(("By " + column, group_dots(results, column)) for column in results.models[0].groups if column),
         ],
     )
     headlines = {
-        model.label: f"{format_metric(model.metrics[model.headline])} ({title_of(model.headline)})"
+        model.label: f"{format_metric(model.metrics[model.headline], measure.unit)} ({title_of(model.headline)})"
         for model in results.models
     }
     return Section(results.suite, results.title, html, render_judged_markdown(results, view), headlines)
@@ -101,23 +111,23 @@ def build_judged_view(plan: Plan, results: JudgedResults, runs: list[JudgedRun])
             if (share := mean_share(row)) is not None
         ]
     examples = [
-        make_example(plan, labels, [run.rows[place] for run in runs])
-        for place in choose_items(runs, plan.options.num_examples)
+        make_example(plan, labels, [run.rows[place] for run in runs], results.measure)
+        for place in choose_items(runs, plan.options.num_examples, results.measure)
     ]
     return JudgedView(judged_warnings(results), examples, cut_off, nulls, points)
 
 
 def mean_share(row: JudgedItem) -> float | None:
-    """The candidate's mean share over the games of an item; None without a verdict."""
+    """The candidate's mean share (or rating) over the games of an item; None without a verdict."""
     scores = [game["score"] for game in row.games if game["score"] is not None]
     return sum(scores) / len(scores) if scores else None
 
 
-def choose_items(runs: list[JudgedRun], count: int) -> list[int]:
+def choose_items(runs: list[JudgedRun], count: int, measure: Measure) -> list[int]:
     """Places of the items to show: by the last model's verdicts, lost, won and in doubt in turn."""
     piles: dict[str, list[int]] = {"lost": [], "won": [], "open": []}
     for place, row in enumerate(runs[-1].rows):
-        piles[outcome_of(row)].append(place)
+        piles[outcome_of(row, measure)].append(place)
     chosen: list[int] = []
     while len(chosen) < count and any(piles.values()):
         for pile in piles.values():
@@ -126,26 +136,27 @@ def choose_items(runs: list[JudgedRun], count: int) -> list[int]:
     return chosen
 
 
-def outcome_of(row: JudgedItem) -> str:
+def outcome_of(row: JudgedItem, measure: Measure) -> str:
     share = mean_share(row)
-    if share is None or share == 0.5:
+    if share is None or share == measure.middle:
         return "open"
-    return "won" if share > 0.5 else "lost"
+    return "won" if share > measure.middle else "lost"
 
 
-def make_example(plan: Plan, labels: list[str], rows: list[JudgedItem]) -> JudgedExample:
+def make_example(plan: Plan, labels: list[str], rows: list[JudgedItem], measure: Measure) -> JudgedExample:
     item = rows[0].item
     return JudgedExample(
         item_id=item.item_id,
-        prompt=item.prompt,
+        prompt=[message for message in item.prompt if message["role"] != "assistant"],
         baseline=plan.benchmark.baseline_name(item),
         baseline_answer=shorten(plan.benchmark.baseline_answer(item)),
         answers=[
             JudgedAnswer(
                 label,
+                [shorten(message["content"]) for message in row.item.prompt if message["role"] == "assistant"],
                 shorten(row.answer),
-                describe_verdict(row),
-                outcome_of(row),
+                describe_verdict(row, measure),
+                outcome_of(row, measure),
                 row.generation["n_tokens"],
                 row.generation["finish_reason"] == "length",
             )
@@ -154,12 +165,16 @@ def make_example(plan: Plan, labels: list[str], rows: list[JudgedItem]) -> Judge
     )
 
 
-def describe_verdict(row: JudgedItem) -> str:
+def describe_verdict(row: JudgedItem, measure: Measure) -> str:
     """What the judge said, in the order of the games; the number is the candidate's share of the win."""
     if not row.games:
         return "no verdict needed: same answer, or no reply"
     parts = []
     for game in row.games:
+        if game["order"] == ALONE:
+            rated = game["score"] is not None
+            parts.append(f"rated {game['score']:g} of {measure.top:g}" if rated else f"no rating ({game['error']})")
+            continue
         order = {"ab": "baseline shown first", "ba": "shown first", "both": "both orders"}[game["order"]]
         if game["score"] is None:
             parts.append(f"no verdict ({order}: {game['error']})")
@@ -172,11 +187,13 @@ def describe_verdict(row: JudgedItem) -> str:
 def judged_warnings(results: JudgedResults) -> list[str]:
     """One plain sentence for everything that makes the figures mean less than they seem to."""
     limit, size = results.settings["limit"], results.settings["suite_size"]
+    turns = results.settings.get("turns", 1)
     warnings = list(results.notes)
     if limit is not None and limit < size:
-        warnings.append(f"Only the first {limit} of {size} items were judged: not the suite's figure.")
-    elif results.models[0].n != size:
-        warnings.append(f"The data hold {results.models[0].n} items; the suite has {size}.")
+        items = "items" if turns == 1 else "questions"
+        warnings.append(f"Only the first {limit} of {size} {items} were judged: not the suite's figure.")
+    elif results.models[0].n != size * turns:
+        warnings.append(f"The data hold {results.models[0].n} items; the suite has {size * turns}.")
     # What is true of every model is said once.
     times = Counter(note for model in results.models for note in set(model.notes))
     warnings += [note for note in results.models[0].notes if times[note] == len(results.models)]
@@ -203,10 +220,11 @@ def title_of(name: str) -> str:
     return name.replace("_", " ").replace("winrate", "win rate")
 
 
-def format_metric(metric: dict[str, Any] | None) -> str:
-    """A figure in percent with its interval, where it has one."""
+def format_metric(metric: dict[str, Any] | None, unit: str) -> str:
+    """A figure with its unit and its interval, where it has one."""
     if metric is None or metric["value"] is None:
         return "–"
     low, high = metric.get("ci_low"), metric.get("ci_high")
-    interval = f" ({low:.1f} to {high:.1f})" if low is not None and high is not None else ""
-    return f"{metric['value']:.2f} %{interval}"
+    digits = 1 if unit else 2
+    interval = f" ({low:.{digits}f} to {high:.{digits}f})" if low is not None and high is not None else ""
+    return f"{metric['value']:.2f}{unit}{interval}"

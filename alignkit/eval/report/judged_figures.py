@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+from ..judging.benchmark import Measure
 from ..judging.results import JudgedResults
 from .drawing import INK, LINES, MUTED, Bar, bars, draw, shorten_label
 
@@ -19,17 +20,24 @@ NUM_GROUPS = 8
 def headline_bars(results: JudgedResults) -> str:
     """The headline figure of every model with its interval."""
     rows = []
+    measure = results.measure
     for own in results.models:
         metric = own.metrics[own.headline]
         value = metric["value"]
-        shown = "–" if value is None else f"{value:.1f} %"
+        shown = "–" if value is None else f"{value:.1f}{measure.unit}" if measure.unit else f"{value:.2f}"
         rows.append(Bar(own.label, value or 0.0, metric.get("ci_low"), metric.get("ci_high"), shown))
     name = results.models[0].headline.replace("_", " ").replace("winrate", "win rate")
-    return bars(rows, f"{name}, %", f"headline-{results.suite}", f"{name} of each model with its interval")
+    description = f"{name} of each model with its interval"
+    return bars(rows, with_unit(name, measure), f"headline-{results.suite}", description, measure.top)
+
+
+def with_unit(name: str, measure: Measure) -> str:
+    """The label of an axis: in per cent, or out of what."""
+    return f"{name},{measure.unit}" if measure.unit else f"{name}, of {measure.top:g}"
 
 
 def length_pareto(results: JudgedResults) -> str:
-    """Win rate against mean length, a point per model; the line joins those that no other beats in both (shorter is
+    """Win rate (or rating) against mean length, a point per model; the line joins those that no other beats in both (shorter is
     better)."""
 
     def paint(figure: Figure) -> None:
@@ -46,11 +54,12 @@ def length_pareto(results: JudgedResults) -> str:
             axes.step(*zip(*front, strict=True), where="post", color=MUTED, linewidth=1, linestyle=":")
         axes.margins(0.2)
         axes.set_xlabel("mean length of the answers, characters")
-        axes.set_ylabel("win rate, %")
+        axes.set_ylabel(with_unit(results.measure.name, results.measure))
         if points:
             axes.legend(frameon=False, labelcolor=INK, fontsize=8)
 
-    return draw(2.5, paint, f"pareto-{results.suite}", "win rate of each model against its mean length")
+    description = f"{results.measure.name} of each model against its mean length"
+    return draw(2.5, paint, f"pareto-{results.suite}", description)
 
 
 def pareto_front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -93,7 +102,7 @@ def equal_groups(values: list[tuple[int, float]], count: int) -> list[list[tuple
 
 
 def group_dots(results: JudgedResults, column: str) -> str:
-    """The win rate with its interval per value of a grouping column, a colour per model."""
+    """The win rate (or rating) with its interval per value of a grouping column, a colour per model."""
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
@@ -106,13 +115,13 @@ def group_dots(results: JudgedResults, column: str) -> str:
                 if cell is None:
                     continue
                 axes.plot([cell["ci_low"], cell["ci_high"]], [row + shift] * 2, color=color, linewidth=1.4)
-                axes.plot(cell["value"], row + shift, "o", color=color, markersize=4)
+                axes.plot(cell["value"], row + shift, "o", color=color, markersize=4, clip_on=False)
             axes.plot([], [], "o-", color=color, label=shorten_label(model.label, 30))
         axes.set_yticks(range(len(names)), [shorten_label(name, 18) for name in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_xlim(0, 100)
-        axes.set_xlabel("win rate, %")
+        axes.set_xlim(0, results.measure.top)
+        axes.set_xlabel(with_unit(results.measure.name, results.measure))
         axes.legend(frameon=False, labelcolor=INK, fontsize=8, loc="best")
 
     height = 1.0 + 0.34 * max(len(model.groups[column]) for model in results.models)
-    return draw(height, paint, f"groups-{results.suite}-{column}", f"win rate by {column}")
+    return draw(height, paint, f"groups-{results.suite}-{column}", f"{results.measure.name} by {column}")

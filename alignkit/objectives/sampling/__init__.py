@@ -9,10 +9,12 @@ from .mpo import MPOSplit, mpo_split, mpo_threshold
 from .pairs import PairIndices, best_worst_pair
 from .parl import check_parl_mixtures, parl_routes, parl_swap
 from .riskpo import riskpo_bundle_scores, riskpo_update_quantiles
+from .seppo import REFERENCE_STRATEGIES, seppo_reference_index
 from .tppo import Slots, TokenMasks, check_tppo, tppo_advance, tppo_token_masks
 
 
 __all__ = [
+    "REFERENCE_STRATEGIES",
     "MPOSplit",
     "PairIndices",
     "Slots",
@@ -38,6 +40,7 @@ __all__ = [
     "parl_swap",
     "riskpo_bundle_scores",
     "riskpo_update_quantiles",
+    "seppo_reference_index",
     "tppo_advance",
     "tppo_token_masks",
 ]

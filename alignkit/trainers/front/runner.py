@@ -12,7 +12,7 @@ from ...errors import InputError
 from ...judges import Judge
 from ...judges.estimate import Work, estimate, mean_tokens
 from ..assemble import assemble, stage_config
-from ..iterative.files import link, publish, remove, remove_unfinished, temporary_path
+from ..iterative.files import publish, remove, remove_unfinished, temporary_path
 from ..iterative.judging import build_judge
 from ..iterative.prepare import REPLIES, check_model
 from ..iterative.settings import plain, rows_digest, run_settings
@@ -100,11 +100,7 @@ class FrontRunner:
             return
         logger.info("Training the point w = %g", weight)
         run, output_dir = self.run_config, folder / "training"
-        # One folder for all points: the margins of frozen models are computed once.
-        references = self.folder / "references"
-        for path in (references, output_dir):
-            path.mkdir(exist_ok=True)
-        link(references.resolve(), output_dir.resolve() / "references")
+        output_dir.mkdir(exist_ok=True)
         # MODPO's config refuses a weight of 0, which has a trainer of its own.
         weights = [weight, 1 - weight]
         own = {"weights": weights if weight else [1.0, 0.0], "output_dir": str(output_dir), "logging_first_step": True}

@@ -31,6 +31,7 @@ FREE = {
     "output_dir",
     "project",
     "push_to_hub",
+    "reference_cache_dir",
     "report_to",
     "resume_from_checkpoint",
     "run_name",

@@ -1,12 +1,12 @@
 """The policy's trainer, and stage `actor`: each step's log-ratio is regressed on its advantage over beta."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Sampler
-from tqdm.auto import tqdm
+from torch.utils.data import Sampler
 
 from ...catalog import get
 from ...config import Run
@@ -19,6 +19,7 @@ from ..iterative.files import read_rows
 from ..iterative.stages.train import drop_reference_adapter
 from ..preference.base import PreferenceTrainer
 from ..preference.metrics import pair_means, token_mean
+from ..reference_cache import cached_logps, module_fingerprint, path_settings
 from ..two_stage.stages import train_stage
 from .config import StepActorConfig
 from .critic_model import padded
@@ -117,19 +118,35 @@ class StepActorTrainer(PreferenceTrainer):
                 "the reference log-probabilities cannot be had from a sharded policy before training; give them as "
                 "the column `ref_logps`, or train without FSDP and DeepSpeed."
             )
-        loader = DataLoader(dataset, batch_size=batch_size, collate_fn=self.data_collator, shuffle=False)
-        loader = self.accelerator.prepare_data_loader(loader)
+        logps = cached_logps(
+            self,
+            dataset,
+            self._reference_key,
+            self._reference_pass,
+            1,
+            batch_size,
+            "log-probabilities of the reference",
+        )
+        return dataset.add_column("ref_logps", logps[:, 0])
+
+    def _reference_key(self) -> dict[str, Any]:
+        policy = self.accelerator.unwrap_model(self.model)
+        weights = module_fingerprint(policy, kept=getattr(policy, "peft_config", ()))
+        return {"model": weights, **path_settings(self)}
+
+    @contextmanager
+    def _reference_pass(self) -> Iterator[Callable]:
+        """The policy as it is now, in evaluation mode."""
         was_training = self.model.training
         model = self.model.to(self.accelerator.device).eval()
-        found = []
-        hidden = not self.accelerator.is_main_process or self.args.disable_tqdm
-        for inputs in tqdm(loader, desc="log-probabilities of the reference", disable=hidden):
+
+        def forward(inputs: dict[str, Any]) -> tuple[torch.Tensor]:
             inputs.pop("advantage")
             with torch.no_grad(), self.accelerator.autocast():
-                _, logps = self.policy_pass(model, inputs)
-            found.append(self.accelerator.gather_for_metrics(logps.float()).cpu())
+                return (self.policy_pass(model, inputs)[1],)
+
+        yield forward
         model.train(was_training)
-        return dataset.add_column("ref_logps", torch.cat(found).tolist())
 
     def _compute_loss(self, model, inputs, return_outputs):
         advantages, reference = inputs.pop("advantage"), inputs.pop("ref_logps")

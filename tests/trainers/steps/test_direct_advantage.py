@@ -133,6 +133,8 @@ def test_the_policy_starts_at_its_reference_and_the_critic_at_one_half(whole):
     for iteration, facts in enumerate(numbers(folder)):
         assert facts["actor"]["first_direct_advantage/log_ratio_size"] == pytest.approx(0.0, abs=1e-5)
         assert facts["actor"]["last_direct_advantage/log_ratio_size"] > 1e-3
+        # The targets are nats away: the gradient is clipped (at 1) from the first step on, and logged as it was before.
+        assert facts["actor"]["first_grad_norm"] > 1
         kept = rows_of(folder / f"iter_{iteration}" / "advantages.jsonl")
         size = sum(abs(row["advantage"]) for row in kept) / len(kept)
         assert facts["advantages"]["advantage_size"] == pytest.approx(size)

@@ -1,0 +1,1 @@
+"""Trainers of diffusion models from preferences, on `transformers.Trainer` and diffusers (the extra `diffusion`)."""
