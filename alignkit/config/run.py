@@ -206,7 +206,8 @@ def _convert_one(value: Any, kind: Any) -> Any:
 def _as_list(value: Any) -> list:
     if isinstance(value, str) and value.startswith("["):
         return list(ast.literal_eval(value))
-    if isinstance(value, str) and "," in value:
+    # The commas of a mapping do not separate entries.
+    if isinstance(value, str) and "," in value and not value.lstrip().startswith("{"):
         return [part.strip() for part in value.split(",")]
     return [value]
 

@@ -32,6 +32,13 @@ def test_lists_are_given_as_yaml_lists_or_as_several_values(config):
     assert load_run("dpo", None, ["--loss_type", "sigmoid", "sft"]).training.loss_type == ["sigmoid", "sft"]
 
 
+def test_a_mapping_given_as_a_flag_is_one_entry_whatever_commas_it_has():
+    entry = "{name: brevity, weight: 0.2, max_completion_length: 24}"
+    for given in ([entry], ["math_accuracy", entry]):
+        assert load_run("grpo", None, ["--reward_funcs", *given]).training.reward_funcs == given
+    assert load_run("grpo", None, ["--reward_funcs", "a,b"]).training.reward_funcs == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     "text, flags, parts",
     [

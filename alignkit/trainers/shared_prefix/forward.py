@@ -51,6 +51,7 @@ class PromptSharing:
         form: the form of the last pass, `"mask"`, `"grouped"`, `"plain"` or `"off"`.
         layout: the rows of the last pass, `None` where it computed padded rows.
         scores: which hidden states the backbone handed on in that pass, `None` where it were all of the padded batch.
+        failed: what the trial of the model found, where its shared rows disagree with padded ones: it shares nothing.
     """
 
     mode: str = "auto"
@@ -58,6 +59,7 @@ class PromptSharing:
     form: str = "off"
     layout: Layout | None = None
     scores: Scores | None = None
+    failed: str | None = None
 
 
 def share_prompts(model: Any, mode: str = "auto", budget: int | None = None) -> PromptSharing | None:
@@ -90,14 +92,17 @@ def share_prompts(model: Any, mode: str = "auto", budget: int | None = None) -> 
         base.prompt_sharing = PromptSharing()
         if base.base_model is not base:
             _patch_forward(base)
-        reason = disagreement(base, ("mask", "grouped") if mode == "auto" else (mode,), shared_inputs)
-        if reason is not None:
-            base.prompt_sharing.mode = "off"
-            if mode != "auto":
-                raise InputError(f"`shared_prefix` is {mode!r}, but {reason}; set it to 'off'.")
-            logger.warning("Prompts are not shared: %s.", reason)
-            return None
+        base.prompt_sharing.failed = disagreement(
+            base, ("mask", "grouped") if mode == "auto" else (mode,), shared_inputs
+        )
         _warn_of_dropout(model)
+    reason = base.prompt_sharing.failed
+    if reason is not None:
+        base.prompt_sharing.mode = "off"
+        if mode != "auto":
+            raise InputError(f"`shared_prefix` is {mode!r}, but {reason}; set it to 'off'.")
+        logger.warning("Prompts are not shared: %s.", reason)
+        return None
     base.prompt_sharing.mode, base.prompt_sharing.budget = mode, budget
     return base.prompt_sharing
 

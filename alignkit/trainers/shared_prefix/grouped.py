@@ -14,6 +14,7 @@ from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_f
 from transformers.masking_utils import sdpa_mask
 
 from ...errors import InputError
+from .batched import attend_in_batches
 
 
 __all__ = ["ATTENTION", "Plan", "shared_prefix_attention"]
@@ -46,6 +47,7 @@ class Plan:
         self.masks = masks
         self.spans = spans
         self.windows = windows or []
+        self.kept: dict[Any, Any] = {}  # what one layer has made and the others use again
         self._causal: dict[tuple, torch.Tensor] = {}
 
     def mask(self, queries: int, keys: int, window: int | None, like: torch.Tensor) -> torch.Tensor:
@@ -92,7 +94,8 @@ def shared_prefix_attention(
     groups = getattr(module, "num_key_value_groups", 1)
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
     window = shared_prefix.windows[module.layer_idx]
-    output = _attend(shared_prefix, query, key, value, scaling, window)
+    attend = attend_in_batches if query.is_cuda else _attend  # a GPU would spend the loop's time on launching it
+    output = attend(shared_prefix, query, key, value, scaling, window)
     return output.transpose(1, 2).contiguous(), None
 
 

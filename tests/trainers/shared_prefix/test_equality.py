@@ -43,7 +43,7 @@ def test_log_probs_and_gradients_equal_those_of_padded_rows(kind):
                     assert (own[weight] - gradient).abs().max() <= 1e-5 * largest, f"{weight}: {where}"
                 assert torch.equal(output.label_mask, expected.label_mask), where
                 if router:
-                    assert float(output.aux_loss) == pytest.approx(float(expected.aux_loss), abs=1e-5), where
+                    assert output.aux_loss.item() == pytest.approx(expected.aux_loss.item(), abs=1e-5), where
 
 
 @pytest.mark.parametrize("kind", ["qwen3", "gemma3"])

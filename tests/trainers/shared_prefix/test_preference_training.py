@@ -153,9 +153,7 @@ def test_qlora_ends_in_the_same_weights(bundled_model_dir, pairs, settings):
         lora = LoraConfig(r=4, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM")
         ends[form] = trained(DPOTrainer, DPOConfig, bundled_model_dir, pairs, lora, shared_prefix=form, **settings)
     assert sharing_of(ends["auto"]).form == "grouped"
-    adapters = [
-        {name: item for name, item in ends[form].model.named_parameters() if "lora" in name}
-        for form in ("off", "auto")
-    ]
-    assert all(torch.allclose(adapters[0][name], adapters[1][name], atol=1e-5) for name in adapters[0])
-    assert logged(ends["auto"])[0] == pytest.approx(logged(ends["off"])[0], abs=1e-4)
+    # TRL trains the adapters of a quantised base in bfloat16: their weights end within a few units of the last place.
+    assert largest_difference(ends["off"].model, ends["auto"].model) <= 5e-4
+    for one, other in zip(logged(ends["off"]), logged(ends["auto"]), strict=True):
+        assert one == pytest.approx(other, abs=1e-4)

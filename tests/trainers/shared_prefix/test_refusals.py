@@ -85,6 +85,7 @@ def test_a_model_that_disagrees_with_its_padded_rows_is_found_by_the_trial(caplo
     original = model.model.forward
     model.model.forward = forward
     assert share_prompts(model, "auto") is None
+    assert share_prompts(model, "auto") is None  # nor when it is asked again
     inputs = padded_batch([(5, [3, 2])])
     assert run(model, inputs).log_probs.shape == (2, 7)
     assert model.prompt_sharing.form == "off"
