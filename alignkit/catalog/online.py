@@ -29,7 +29,7 @@ METHODS = [
         "part of another method; with all of them empty it is plain GRPO.",
         columns=PROMPT,
         metric="reward rises; frac_reward_zero_std (groups without signal) stays below 1",
-        status="equal to trl.GRPOTrainer bit for bit (tested)",
+        status="equal to trl.GRPOTrainer, bit for bit on padded rows (tested)",
     ),
     Method(
         key="grpo",
@@ -44,7 +44,7 @@ METHODS = [
         "their group: no critic, and no reference model unless beta is above 0.",
         columns=PROMPT,
         metric="reward rises; frac_reward_zero_std (groups without signal) stays below 1",
-        status="equal to trl.GRPOTrainer bit for bit (tested)",
+        status="equal to trl.GRPOTrainer, bit for bit on padded rows (tested)",
     ),
     Method(
         key="gdpo",
