@@ -155,7 +155,7 @@ def _memory_notes(settings: StepSettings) -> dict[str, str]:
         "adapter": "" if settings.peft else "none: all weights are trained",
         "optimizer": settings.optimizer,
         "activations": f"{settings.sequences} sequences of {settings.length} tokens, with{checkpointing} gradient "
-        "checkpointing",
+        "checkpointing; less where prompts are shared",
         "logits": "computed in tiles, never whole",
         "reference": {
             "shared": "the base model without its adapter",

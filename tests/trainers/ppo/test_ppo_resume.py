@@ -78,9 +78,8 @@ def test_rto_stopped_and_resumed_equals_uninterrupted(bundled_model_dir, tmp_pat
     assert_equal_runs(whole, cut)
 
 
-@pytest.mark.parametrize(
-    "processes, critic", [(2, "adapter"), *(pytest.param(n, "separate", marks=pytest.mark.slow) for n in (1, 2))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("processes, critic", [(2, "adapter"), (1, "separate"), (2, "separate")])
 def test_killed_and_resumed_equals_uninterrupted(bundled_model_dir, tmp_path, processes, critic):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     lora = critic == "adapter"
