@@ -106,7 +106,19 @@ class MemorySettings(StepSettings):
 
 
 @dataclass(frozen=True)
-class MemoryEstimate:
+class Parts:
+    """Bytes per device, one field for each part of a step."""
+
+    @property
+    def total(self) -> float:
+        return sum(self.parts().values())
+
+    def parts(self) -> dict[str, float]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True)
+class MemoryEstimate(Parts):
     """Bytes per device by part; `total` is the estimated peak of a step."""
 
     weights: float
@@ -117,13 +129,6 @@ class MemoryEstimate:
     logits: float
     reference: float
     device_context: float
-
-    @property
-    def total(self) -> float:
-        return sum(self.parts().values())
-
-    def parts(self) -> dict[str, float]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 def optimizer_is_known(name: str) -> bool:

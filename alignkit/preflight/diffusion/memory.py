@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..memory import CUDA_CONTEXT, optimizer_bytes
+from ..memory import CUDA_CONTEXT, Parts, optimizer_bytes
 from ..verdict import Change
 from .activations import step_bytes
 from .census import PipelineCensus
@@ -45,7 +45,7 @@ class DiffusionSettings:
 
 
 @dataclass(frozen=True)
-class DiffusionEstimate:
+class DiffusionEstimate(Parts):
     """Bytes per device by part; `total` is the estimated peak of a step."""
 
     denoiser: float
@@ -58,13 +58,6 @@ class DiffusionEstimate:
     reference: float
     activations: float
     device_context: float
-
-    @property
-    def total(self) -> float:
-        return sum(self.parts().values())
-
-    def parts(self) -> dict[str, float]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 def estimate_diffusion_memory(census: PipelineCensus, settings: DiffusionSettings) -> DiffusionEstimate:
