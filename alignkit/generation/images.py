@@ -40,6 +40,17 @@ class ImageSampling:
         return asdict(self)
 
 
+def parts_left_out(index: dict[str, Any]) -> dict[str, Any]:
+    """What `from_pretrained` must be told of a pipeline's `model_index.json`: parts that it was saved without (an SD3
+    without its third text encoder), and no safety checker, whose black images would pass for the model's."""
+    absent: dict[str, Any] = {
+        name: None for name, part in index.items() if isinstance(part, (list, tuple)) and list(part) == [None, None]
+    }
+    if "safety_checker" in index:
+        absent |= {"safety_checker": None, "requires_safety_checker": False}
+    return absent
+
+
 class ImageSampler:
     """A loaded pipeline that draws images.
 
@@ -73,9 +84,8 @@ class ImageSampler:
             torch_dtype = getattr(torch, dtype)
         try:
             index = DiffusionPipeline.load_config(source.path, revision=source.revision)
-            checker = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in index else {}
             pipeline = DiffusionPipeline.from_pretrained(
-                source.path, revision=source.revision, torch_dtype=torch_dtype, **checker
+                source.path, revision=source.revision, dtype=torch_dtype, **parts_left_out(index)
             )
         except (OSError, ValueError) as error:
             raise InputError(

@@ -27,6 +27,16 @@ def test_the_image_of_a_seed_depends_neither_on_its_batch_nor_on_the_images_befo
     assert not np.array_equal(together[0], together[1])
 
 
+def test_a_stored_pipeline_without_its_third_text_encoder_is_loaded_to_train_and_to_draw(tmp_path):
+    from alignkit.trainers.diffusion.pipelines import load_pipeline
+
+    untrained_pipeline("bundled/tiny-sd3").save_pretrained(tmp_path)
+    assert load_pipeline(str(tmp_path)).text_encoder_3 is None
+    sampler = ImageSampler.load(resolve_image_source(str(tmp_path)))
+    (image,) = sampler.sample(["a red circle"], [0], ImageSampling(num_inference_steps=1))
+    assert image.size == (16, 16)
+
+
 @pytest.mark.parametrize(("field", "value"), [("num_inference_steps", 0), ("guidance_scale", 0.9)])
 def test_sampling_out_of_range_is_refused(field, value):
     with pytest.raises(InputError, match=field):

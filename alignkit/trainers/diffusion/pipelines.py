@@ -5,7 +5,8 @@ from typing import Any
 
 from ...data.diffusion import resolve_pipeline
 from ...errors import InputError
-from ...generation.images import require_diffusers
+from ...generation.images import parts_left_out, require_diffusers
+from ...generation.prompts import first_line
 
 
 def local_name(name: str | None) -> str:
@@ -27,7 +28,7 @@ def pipeline_index(name: str, revision: str | None = None) -> dict[str, Any]:
     try:
         return dict(DiffusionPipeline.load_config(name, revision=revision))
     except OSError as error:
-        raise InputError(f"the pipeline {name!r} cannot be found: {_first_line(error)}") from error
+        raise InputError(f"the pipeline {name!r} cannot be found: {first_line(error)}") from error
 
 
 def load_pipeline(
@@ -51,14 +52,9 @@ def load_pipeline(
 
     index = pipeline_index(name, revision)
     family_class(index["_class_name"])
-    options = {"safety_checker": None, "requires_safety_checker": False} if "safety_checker" in index else {}
+    options = parts_left_out(index)
     weights = torch.float32 if dtype in (None, "auto") else getattr(torch, dtype)
     try:
         return DiffusionPipeline.from_pretrained(name, revision=revision, variant=variant, dtype=weights, **options)
     except (OSError, ValueError) as error:
-        raise InputError(f"the pipeline {name!r} cannot be loaded: {_first_line(error)}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+        raise InputError(f"the pipeline {name!r} cannot be loaded: {first_line(error)}") from error
