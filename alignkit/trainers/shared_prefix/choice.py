@@ -2,13 +2,31 @@
 
 import math
 
+import torch
+
 from .packing import Batch
 
 
-__all__ = ["choose_form"]
+__all__ = ["choose_form", "is_too_small", "scores_nearly_all"]
 
 # Below this share of saved tokens the padded rows are kept.
-WORTH = 0.02
+WORTH = 0.05
+
+# Below this many tokens of a padded batch, planning costs more than sharing saves.
+SMALL = 128
+
+# Above this share of scored tokens, handing on the scored places alone saves the LM head nothing.
+NEARLY_ALL = 0.8
+
+
+def is_too_small(input_ids: torch.Tensor, mode: str) -> bool:
+    """Whether a padded batch is left alone before it is looked at; never where a form was asked for."""
+    return mode == "auto" and input_ids.numel() < SMALL
+
+
+def scores_nearly_all(labels: torch.Tensor) -> bool:
+    """Whether padded rows are best left to TRL's head, which scores every place on a CPU."""
+    return int((labels != -100).sum()) > NEARLY_ALL * labels.numel()
 
 
 def choose_form(batch: Batch, mode: str, on_cpu: bool = True) -> str:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from ...errors import InputError
-from .choice import choose_form
+from .choice import choose_form, is_too_small, scores_nearly_all
 from .grouped import ATTENTION, Plan
 from .masks import FLEX_BLOCK, block_mask, layer_masks, layer_windows
 from .masks import attention_mask as dense_mask
@@ -179,12 +179,15 @@ def shared_inputs(
     """
     sharing = model.prompt_sharing
     _forget_pass(sharing)
-    batch = None if sharing.mode == "off" else read_batch(input_ids, attention_mask, labels)
+    if sharing.mode == "off" or is_too_small(input_ids, sharing.mode):
+        return None
+    batch = read_batch(input_ids, attention_mask, labels)
     if batch is None:
         return None
     sharing.form = choose_form(batch, sharing.mode, input_ids.device.type == "cpu")
     if sharing.form == "plain":
-        if input_ids.is_cuda:  # TRL's head itself scores only the labelled places of a padded batch there
+        if input_ids.is_cuda or scores_nearly_all(labels):
+            # On CUDA TRL's head itself scores only the labelled places of a padded batch.
             return None
         scores = padded_scores(batch, labels)
         inputs = {
