@@ -9,6 +9,8 @@ HELP = "make a Hub-ready folder of a checkpoint, merge it, push it"
 # Flags that mean nothing when a finished export is only pushed.
 _EXPORT_FLAGS = ("merge", "base_model", "base_revision", "method", "license", "eval_results", "load_in_4bit", "force")
 
+_LANGUAGE_MODEL_FLAGS = ("merge", "base_model", "base_revision", "method", "eval_results", "load_in_4bit")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
@@ -54,6 +56,7 @@ def run(args: argparse.Namespace, extra: list[str]) -> int:
     """Export, and push if asked; return 0, or 1 if the export is done and the Hub failed."""
     from alignkit.errors import InputError
     from alignkit.hub import PushError, export_adapter, push
+    from alignkit.hub.diffusion_export import export_diffusion_lora, is_diffusion_lora
     from alignkit.hub.upload import check_repo_id
 
     if args.push is not None:
@@ -64,7 +67,15 @@ def run(args: argparse.Namespace, extra: list[str]) -> int:
         raise InputError("name the folder to make with --out DIR.")
 
     folder = args.checkpoint
-    if args.out is not None:
+    if args.out is not None and is_diffusion_lora(folder):
+        if given := [flag for flag in _LANGUAGE_MODEL_FLAGS if getattr(args, flag)]:
+            raise InputError(f"--{given[0]} is for language models; {folder} holds a LoRA of a diffusion model.")
+        result = export_diffusion_lora(
+            folder, args.out, license_name=args.license, repo_id=args.push, force=args.force
+        )
+        _print_result(result)
+        folder = str(result.path)
+    elif args.out is not None:
         result = export_adapter(
             args.checkpoint,
             args.out,
@@ -104,7 +115,12 @@ def _resolve_base(name: str) -> str:
 def _print_result(result) -> None:
     for note in result.notes:
         print(f"Note: {note}")
-    what = {"adapter": "an adapter for", "model": "a full model from", "merged": "a merged model of"}[result.kind]
+    what = {
+        "adapter": "an adapter for",
+        "model": "a full model from",
+        "merged": "a merged model of",
+        "diffusion_lora": "a LoRA for",
+    }[result.kind]
     print(f"Exported {what} {result.base_model or 'an unnamed base model'} to {result.path}:")
     for name in result.files:
         print(f"  {name}")

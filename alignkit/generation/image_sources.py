@@ -22,6 +22,7 @@ from .sources import file_digest, hub_file, looks_like_hub_name
 INDEX_FILE = "model_index.json"
 LORA_FILE = "pytorch_lora_weights.safetensors"
 RUN_FILE = "alignkit_run.json"
+EXPORT_FILE = "alignkit.json"  # of an exported folder: the same facts, under `run`
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,14 @@ def on_base(
 
 def recorded_base(folder: Path) -> tuple[str | None, str | None]:
     """Name and revision of the pipeline that a LoRA was trained on: as the run recorded it, else `base_model` of the card."""
-    run = folder / RUN_FILE
-    if run.is_file():
+    for run in (folder / RUN_FILE, folder / EXPORT_FILE):
+        if not run.is_file():
+            continue
         try:
             facts = json.loads(run.read_text(encoding="utf-8"))
         except ValueError as error:
             raise InputError(f"{run} is not valid JSON: {error}") from error
+        facts = facts.get("run", facts)
         if facts.get("model_name_or_path"):
             return str(facts["model_name_or_path"]), facts.get("model_revision")
     card = folder / "README.md"

@@ -29,7 +29,7 @@ class ExportResult:
 
     Attributes:
         path: the new folder.
-        kind: `"adapter"`, `"model"` (a full model, as trained) or `"merged"`.
+        kind: `"adapter"`, `"model"` (a full model, as trained), `"merged"` or `"diffusion_lora"`.
         source: the folder the weights came from.
         base_model, base_revision: what the export says it was trained from.
         files: names of the files in `path`.

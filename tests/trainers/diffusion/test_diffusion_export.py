@@ -101,3 +101,23 @@ def test_the_model_card_names_method_base_and_how_to_load(build):
     ):
         assert text in card, text
     assert str(Path(trainer.args.output_dir).parent) not in card
+
+
+def test_a_run_is_exported_as_a_folder_for_the_hub_and_flags_of_language_models_are_refused(build, tmp_path, capsys):
+    from alignkit.cli import main
+    from alignkit.generation.image_sources import recorded_base
+
+    trainer = build("diffusion_dpo", max_steps=1)
+    trainer.train()
+    trainer.save_model()
+    run, out = trainer.args.output_dir, tmp_path / "export"
+    assert main(["export", run, "--out", str(out), "--license", "mit"]) == 0
+    assert {path.name for path in out.iterdir()} == {"README.md", "alignkit.json", "pytorch_lora_weights.safetensors"}
+    weights = "pytorch_lora_weights.safetensors"
+    assert (out / weights).read_bytes() == Path(run, weights).read_bytes()
+    card = (out / "README.md").read_text()
+    assert "license: mit" in card and 'load_lora_weights("export")' in card
+    assert recorded_base(out) == recorded_base(Path(run))
+    assert main(["export", run, "--out", str(out)]) == 2, "a folder in the way"
+    assert main(["export", run, "--out", str(tmp_path / "merged"), "--merge"]) == 2
+    assert "language models" in capsys.readouterr().err
