@@ -7,6 +7,8 @@ from typing import Any
 
 from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints
 
+from .devices import let_processes_part
+
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,8 @@ class ExactResumeMixin:
         if self.args.should_save:
             shutil.rmtree(os.path.join(self.args.output_dir, STAGING), ignore_errors=True)
         self.accelerator.wait_for_everyone()
+        if self.accelerator.num_processes > 1:
+            let_processes_part()
         if resume_from_checkpoint is True:
             folder = self.args.output_dir
             resume_from_checkpoint = get_last_checkpoint(folder) if os.path.isdir(folder) else None
