@@ -205,7 +205,7 @@ METHODS = [
         "model as start and reference. Not InternVL's MPO (TRL's loss recipe of that name).",
         columns=PAIR,
         metric="the reward of the second stage rises while its KL to the DPO model stays small",
-        status="golden cases of the split; the second stage is RLOO in place of PPO",
+        status="golden cases of the split; the second stage is RLOO, or PPO on request",
     ),
     Method(
         key="reward",
